@@ -1,0 +1,4 @@
+export * from './dataloader.js';
+export * from './dataset.js';
+export * from './philox.js';
+export * from './split.js';
