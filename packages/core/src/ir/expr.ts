@@ -171,7 +171,7 @@ export function operands(e: Expr): readonly Expr[] {
   }
 }
 
-type Raw<T extends Expr> = Omit<T, 'id'>;
+type Raw<T extends Expr> = T extends Expr ? Omit<T, 'id'> : never;
 
 /** Builds interned expressions. One builder per kernel. */
 export class ExprBuilder {
@@ -215,7 +215,8 @@ export class ExprBuilder {
       if (!guard.value) return this.const(type, 0);
       guard = null;
     }
-    return this.intern(`L${buffer.param}:${index.id}:${guard ? guard.id : ''}`, { kind: 'load', type, buffer, index, guard });
+    const key = `L${buffer.param}:${buffer.dtype}:${type}:${index.id}:${guard ? guard.id : ''}`;
+    return this.intern(key, { kind: 'load', type, buffer, index, guard });
   }
   unary(op: UnaryOp, a: Expr): Expr {
     if (op === 'not' && a.type === 'bool' && a.kind === 'const') return this.const('bool', !a.value);

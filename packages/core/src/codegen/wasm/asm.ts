@@ -119,18 +119,18 @@ export interface Label {
 
 /** Writes the body of one function. Every method appends one instruction unless it says otherwise. */
 export class FunctionBuilder {
+  /** Index in the module's function space (imports first). */
+  readonly index: number;
   readonly params: readonly WasmLocal[];
+  readonly results: readonly ValType[];
   private readonly code = new ByteWriter(1024);
   private readonly localTypes: ValType[] = [];
   private readonly released: Record<ValType, WasmLocal[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   private depth = 0;
 
-  constructor(
-    /** Index in the module's function space (imports first). */
-    readonly index: number,
-    paramTypes: readonly ValType[],
-    readonly results: readonly ValType[],
-  ) {
+  constructor(index: number, paramTypes: readonly ValType[], results: readonly ValType[]) {
+    this.index = index;
+    this.results = results;
     this.params = paramTypes.map((type, i) => ({ index: i, type }));
   }
 
@@ -395,6 +395,7 @@ export class ModuleBuilder {
   private readonly exports: { readonly name: string; readonly kind: number; readonly index: number }[] = [];
   private tableElements: readonly number[] = [];
   private memory: MemoryImport | null = null;
+  private tableImport: { readonly module: string; readonly name: string; readonly min: number } | null = null;
 
   /** Index of a function type; equal types share one. */
   type(params: readonly ValType[], results: readonly ValType[]): number {
@@ -409,6 +410,10 @@ export class ModuleBuilder {
   /** The module's single memory, imported as `env.memory` unless named otherwise. */
   importMemory(memory: MemoryImport): void {
     this.memory = memory;
+  }
+  /** Imports the function table (for `call_indirect`) that several modules share; excludes {@link table}. */
+  importTable(min: number, module = 'env', name = 'table'): void {
+    this.tableImport = { module, name, min };
   }
   /** Imports a function and returns its index. All imports come before the first {@link function}. */
   importFunction(module: string, name: string, params: readonly ValType[], results: readonly ValType[]): number {
@@ -451,6 +456,15 @@ export class ModuleBuilder {
     });
     const imports: ((w: ByteWriter) => void)[] = [];
     if (this.memory) imports.push((w) => writeMemoryImport(w, this.memory as MemoryImport));
+    const table = this.tableImport;
+    if (table) {
+      imports.push((w) => {
+        w.name(table.module);
+        w.name(table.name);
+        w.append([0x01, 0x70, 0x00]);
+        w.u32(table.min);
+      });
+    }
     for (const f of this.imported) {
       imports.push((w) => {
         w.name(f.module);

@@ -1,0 +1,247 @@
+/** One pairing: ours and a peer on a workload, in turn, in one go. */
+import { EAGER, gemmEntry, gemmProbes, rnd } from '../workloads.mjs';
+import { Side, SideFailed, SideRefused } from './side.mjs';
+
+/**
+ * @typedef {object} Protocol
+ * @property {number} warmCalls
+ * @property {number} warmMs
+ * @property {number} rounds A B A B ...: each side is measured once in a round
+ * @property {number} roundMs
+ * @property {number} starts processes started by the start-up workload, a side
+ * @property {number} budgetMs about how long a slow side may take over a pairing; beyond it calls are dropped and the row says how many there were
+ */
+
+/** @type {Protocol} */
+export const FULL = { warmCalls: 3, warmMs: 700, rounds: 5, roundMs: 700, starts: 5, budgetMs: 120_000 };
+/** @type {Protocol} */
+export const QUICK = { warmCalls: 2, warmMs: 100, rounds: 3, roundMs: 100, starts: 2, budgetMs: 40_000 };
+
+export function median(/** @type {number[]} */ values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const mid = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[mid] : (sorted[mid - 1] + sorted[mid]) / 2;
+}
+
+/**
+ * @typedef {object} Measured
+ * @property {number} coldMs
+ * @property {number[]} times of the measured calls
+ * @property {number[]} roundMedians
+ * @property {number[]} values loss of every call since the first
+ * @property {number[]} probe
+ * @property {number} busyMs wall time of the measured rounds
+ * @property {number} cpuSeconds of all threads over the measured rounds
+ * @property {number} busyThreads threads that ran for at least a fifth of the measured time
+ * @property {number} peakBytes
+ * @property {string | undefined} note
+ * @property {Record<string, unknown> | undefined} info
+ * @property {number} setupMs
+ */
+
+/**
+ * A failure of one side, kept as a value so that the other side's numbers survive.
+ * @typedef {{ refused?: string, failed?: string }} Trouble
+ */
+
+/**
+ * Runs A and B in turn.
+ * @param {import('./side.mjs').SideSpec} a
+ * @param {import('./side.mjs').SideSpec} b
+ * @param {import('../workloads.mjs').Workload} workload
+ * @param {Protocol} protocol
+ * @returns {Promise<[Measured | Trouble, Measured | Trouble]>}
+ */
+export async function pairing(a, b, workload, protocol) {
+  if (workload.kind === 'startup') return startUps(a, b, workload, protocol);
+  /** @type {Track[]} */
+  const tracks = [];
+  try {
+    for (const spec of [a, b]) {
+      // The second process starts when the first is frozen.
+      const track = new Track(spec, protocol);
+      tracks.push(track);
+      await track.guard(() => track.prepare(workload.name));
+    }
+    for (const track of tracks) await track.guard(() => track.warmUp());
+    for (let round = 0; round < protocol.rounds; round++) {
+      for (const track of tracks) await track.guard(() => track.round());
+    }
+    for (const track of tracks) await track.guard(() => track.finish());
+    return [tracks[0].result(), tracks[1].result()];
+  } finally {
+    for (const track of tracks) await track.side.stop();
+  }
+}
+
+class Track {
+  constructor(/** @type {import('./side.mjs').SideSpec} */ spec, /** @type {Protocol} */ protocol) {
+    this.side = new Side(spec);
+    this.protocol = protocol;
+    this.startedAt = 0;
+    this.spentMs = 0;
+    /** @type {Trouble | undefined} */
+    this.trouble = undefined;
+    /** @type {Measured} */
+    this.measured = {
+      coldMs: 0,
+      times: [],
+      roundMedians: [],
+      values: [],
+      probe: [],
+      busyMs: 0,
+      cpuSeconds: 0,
+      busyThreads: 0,
+      peakBytes: 0,
+      note: undefined,
+      info: undefined,
+      setupMs: 0,
+    };
+    /** @type {Map<string, number>} */
+    this.threadSeconds = new Map();
+  }
+
+  /** Does a piece of work unless the side is out already. */
+  async guard(/** @type {() => Promise<void>} */ work) {
+    if (this.trouble) return;
+    const before = performance.now();
+    try {
+      await work();
+    } catch (error) {
+      if (error instanceof SideRefused) this.trouble = { refused: error.message };
+      else if (error instanceof SideFailed) this.trouble = { failed: error.message };
+      else throw error;
+    }
+    this.spentMs += performance.now() - before;
+  }
+
+  async run(/** @type {number} */ calls, /** @type {number} */ ms) {
+    const { times, values } = await this.side.ask({ cmd: 'run', calls, ms });
+    this.measured.values.push(...values);
+    return /** @type {number[]} */ (times);
+  }
+
+  async prepare(/** @type {string} */ workload) {
+    const before = performance.now();
+    const { note, info } = await this.side.ask({ cmd: 'setup', workload });
+    this.measured.setupMs = performance.now() - before;
+    this.measured.note = note;
+    this.measured.info = info;
+    this.measured.coldMs = (await this.run(1, 0))[0];
+  }
+
+  /** The warm-up comes in single calls so that a slow side can be cut short. */
+  async warmUp() {
+    const { warmCalls, warmMs, budgetMs } = this.protocol;
+    let calls = 0;
+    let ms = 0;
+    while (calls < warmCalls || ms < warmMs) {
+      const [time] = await this.run(1, 0);
+      calls++;
+      ms += time;
+      if (this.spentMs + ms + time > budgetMs / 3) break;
+    }
+  }
+
+  async round() {
+    const { budgetMs, roundMs } = this.protocol;
+    const { roundMedians, times } = this.measured;
+    if (roundMedians.length > 0 && this.spentMs + median(times) > budgetMs) return;
+    const cpuBefore = this.side.cpuByThread();
+    const before = performance.now();
+    const fresh = await this.run(1, roundMs);
+    this.measured.busyMs += performance.now() - before;
+    for (const [id, seconds] of this.side.cpuByThread()) {
+      this.threadSeconds.set(id, (this.threadSeconds.get(id) ?? 0) + seconds - (cpuBefore.get(id) ?? 0));
+    }
+    times.push(...fresh);
+    roundMedians.push(median(fresh));
+  }
+
+  async finish() {
+    // Step 10 has to be reached for its loss to be compared; a side that is still short of it gets there now, if it is quick.
+    const { values, times } = this.measured;
+    if (values.length > 0 && values.length < 10 && this.spentMs + (10 - values.length) * median(times) < this.protocol.budgetMs) {
+      await this.run(10 - values.length, 0);
+    }
+    this.measured.probe = (await this.side.ask({ cmd: 'probe' })).values;
+    this.measured.peakBytes = (await this.side.ask({ cmd: 'stats' })).peakBytes;
+    const seconds = [...this.threadSeconds.values()];
+    this.measured.cpuSeconds = seconds.reduce((sum, s) => sum + s, 0);
+    this.measured.busyThreads = seconds.filter((s) => s >= this.measured.busyMs / 5000).length;
+  }
+
+  /** @returns {Measured | Trouble} */
+  result() {
+    return this.trouble ?? this.measured;
+  }
+}
+
+/** Process start to the end of the first training step, A B A B. */
+async function startUps(
+  /** @type {import('./side.mjs').SideSpec} */ a,
+  /** @type {import('./side.mjs').SideSpec} */ b,
+  /** @type {import('../workloads.mjs').Workload} */ workload,
+  /** @type {Protocol} */ protocol,
+) {
+  /** @type {Track[]} */
+  const last = [];
+  const times = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
+  const peaks = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
+  // One unmeasured start each: files in the page cache, and ours with its compiled kernels on disk, as on a user's second start.
+  for (let i = 0; i <= protocol.starts; i++) {
+    for (const [k, spec] of [a, b].entries()) {
+      if (last[k]?.trouble) continue;
+      const track = new Track(spec, protocol);
+      await track.guard(async () => {
+        await track.prepare(workload.name);
+        const elapsed = performance.now() - track.side.startedAt;
+        const { peakBytes } = await track.side.ask({ cmd: 'stats' });
+        if (i > 0) {
+          times[k].push(elapsed);
+          peaks[k].push(peakBytes);
+        }
+      });
+      await track.side.stop();
+      last[k] = track;
+    }
+  }
+  const results = last.map((track, k) => {
+    if (track.trouble) return track.trouble;
+    return { ...track.measured, times: times[k], roundMedians: times[k], peakBytes: median(peaks[k]) };
+  });
+  return /** @type {[Measured | Trouble, Measured | Trouble]} */ ([results[0], results[1]]);
+}
+
+/**
+ * What the results prove about equal work.
+ * @param {Measured} measured
+ * @param {import('../workloads.mjs').Workload} workload
+ */
+export function proof(measured, workload) {
+  const { values, probe } = measured;
+  if (workload.kind === 'train' || workload.kind === 'startup') {
+    const seen = Object.entries(workload.losses).filter(([step]) => values[Number(step) - 1] !== undefined);
+    const match = seen.length > 0 && seen.every(([step, loss]) => Math.abs(values[Number(step) - 1] - loss) <= workload.tolerance);
+    const losses = Object.fromEntries(seen.map(([step]) => [step, Number(values[Number(step) - 1].toFixed(5))]));
+    // One step has nothing to fall from.
+    const fell = workload.kind === 'startup' ? null : values.length > 1 && values[values.length - 1] < values[0];
+    return { match, fell, losses };
+  }
+  /** @type {number[]} */
+  let expected = [];
+  if (workload.kind === 'gemm') expected = gemmProbes(workload.size).map((flat) => gemmEntry(workload.size, flat));
+  if (workload.kind === 'infer') expected = Object.values(workload.losses);
+  if (workload.kind === 'eager') expected = [eagerSum()];
+  const match =
+    probe.length === expected.length && expected.every((e, i) => Math.abs(probe[i] - e) <= workload.tolerance * Math.max(1, Math.abs(e)));
+  return { match, fell: null, losses: Object.fromEntries(probe.map((v, i) => [i, Number(v.toFixed(4))])) };
+}
+
+/** Entry 0 of the chain of float32 additions, rounded at each one. */
+function eagerSum() {
+  const [x, b] = [1, 2].map((seed) => rnd(seed, 1, -1, 1)[0]);
+  let y = x;
+  for (let i = 0; i < EAGER.ops; i++) y = Math.fround(y + b);
+  return y;
+}

@@ -1,0 +1,137 @@
+/**
+ * Side by side with the peers, in one go:
+ *   npm run bench -- --peers tfjs-wasm,tfjs-cpu,jax-js --threads 1,2 --tier native,wasm --only mlp-train,gemm-512 --json --quick
+ * See bench/README.md.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { FULL, pairing, QUICK } from './lib/measure.mjs';
+import { defectOf, page, rowOf } from './lib/report.mjs';
+import { ours, PEERS } from './lib/side.mjs';
+import { WORKLOADS } from './workloads.mjs';
+
+const at = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+const say = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
+
+const { values: flags } = parseArgs({
+  options: {
+    peers: { type: 'string', default: Object.keys(PEERS).join(',') },
+    threads: { type: 'string', default: '1,2' },
+    tier: { type: 'string', default: 'native' },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    budget: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    write: { type: 'boolean' },
+    'no-write': { type: 'boolean', default: false },
+  },
+});
+
+/** A comma-separated flag, checked against what there is. */
+function listed(/** @type {string} */ flag, /** @type {string} */ text, /** @type {readonly string[]} */ known) {
+  const asked = text
+    .split(',')
+    .map((s) => s.trim())
+    .filter((s) => s !== '');
+  for (const name of asked) {
+    if (!known.includes(name)) {
+      say(`--${flag}: "${name}" is not known. There are: ${known.join(', ')}.`);
+      process.exit(2);
+    }
+  }
+  return asked;
+}
+
+const peers = /** @type {(keyof typeof PEERS)[]} */ (listed('peers', flags.peers, Object.keys(PEERS)));
+const tiers = listed('tier', flags.tier, ['wasm', 'native']);
+const threads = flags.threads.split(',').map(Number);
+if (threads.some((n) => !Number.isInteger(n) || n < 1)) {
+  say(`--threads: whole numbers above 0 expected, as in 1,2; got "${flags.threads}".`);
+  process.exit(2);
+}
+/** "gemm" stands for all of gemm-256, gemm-512, ... */
+const families = [...new Set(WORKLOADS.map((w) => w.name.split('-')[0]))];
+const only = flags.only === undefined ? undefined : listed('only', flags.only, [...WORKLOADS.map((w) => w.name), ...families]);
+const workloads = WORKLOADS.filter((w) => only === undefined || only.includes(w.name) || only.includes(w.name.split('-')[0]));
+
+/** The peers are installed on first use, apart from the workspace. */
+function install() {
+  const stamp = at('node_modules/.package-lock.json');
+  if (existsSync(stamp) && statSync(stamp).mtimeMs >= statSync(at('package-lock.json')).mtimeMs) return;
+  say('Installing the peers into bench/node_modules ...');
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  const done = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: at('.'),
+    stdio: ['ignore', 2, 2],
+    shell: process.platform === 'win32',
+  });
+  if (done.status !== 0) {
+    say('The peers could not be installed (npm ci in bench/).');
+    process.exit(2);
+  }
+}
+
+/** The library itself, built from the sources as they are. */
+function build() {
+  const setup = at('../scripts/setup.mjs');
+  if (!existsSync(setup)) return;
+  const done = spawnSync(process.execPath, [setup], { cwd: at('..'), stdio: ['ignore', 2, 2] });
+  if (done.status !== 0) say('Building Trireme failed; going on with what is there.');
+}
+
+const version = (/** @type {string} */ path) => (existsSync(at(path)) ? JSON.parse(readFileSync(at(path), 'utf8')).version : 'unknown');
+
+install();
+build();
+const protocol = { ...(flags.quick ? QUICK : FULL), ...(flags.budget === undefined ? {} : { budgetMs: 1000 * Number(flags.budget) }) };
+/** @type {any[]} */
+const rows = [];
+for (const workload of workloads) {
+  for (const tier of tiers) {
+    for (const count of threads) {
+      for (const peer of peers) {
+        const [mine, theirs] = await pairing(ours(count, tier), PEERS[peer](count), workload, protocol);
+        const row = rowOf({ workload, threads: count, tier, peer, ours: mine, theirs });
+        rows.push(row);
+        if (flags.json) process.stdout.write(`${JSON.stringify(row)}\n`);
+        const summary = `${workload.name} ${tier} ${count}t: Trireme ${row.oursMs ?? '–'}, ${peer} ${row.peerMs ?? '–'} ${workload.unit}`;
+        const factor =
+          row.ratio === null ? '' : `, ${row.ratio}x (${/** @type {number[]} */ (row.ratioRange).join(' to ')}), ${row.verdict}`;
+        const defect = defectOf(row);
+        const refusal = row.peerMs === null ? /** @type {any} */ (row.theirs).refused : undefined;
+        say(
+          `${summary}${factor}${refusal ? `, ${peer} cannot: ${refusal}` : ''}${defect ? `\n  ! ${defect.split('\n').slice(0, 6).join('\n    ')}` : ''}`,
+        );
+      }
+    }
+  }
+}
+
+// Quick numbers are for looking, not for the page.
+if (flags.write ?? (!flags.quick && !flags['no-write'])) {
+  const store = at('results.json');
+  const kept = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')).rows : [];
+  const key = (/** @type {any} */ r) => [r.workload, r.tier, r.threads, r.peer].join(' ');
+  const merged = new Map([...kept, ...rows].map((r) => [key(r), r]));
+  const all = [...merged.values()];
+  const machine = {
+    cpu: `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${cpus().length} cores`,
+    node: process.versions.node,
+    date: new Date().toISOString().slice(0, 10),
+    versions: {
+      Trireme: version('../packages/core/package.json'),
+      'TensorFlow.js': version('node_modules/@tensorflow/tfjs/package.json'),
+      'jax-js': version('node_modules/@jax-js/jax/package.json'),
+    },
+  };
+  writeFileSync(store, `${JSON.stringify({ machine, rows: all }, null, 1)}\n`);
+  mkdirSync(at('../docs'), { recursive: true });
+  writeFileSync(at('../docs/benchmarks.md'), page(all, machine));
+  say('Wrote docs/benchmarks.md.');
+}
+const defects = rows.filter((row) => defectOf(row) !== undefined);
+if (defects.length > 0) say(`${defects.length} of ${rows.length} rows have a defect (marked ! above).`);
+process.exitCode = defects.length > 0 ? 1 : 0;

@@ -1,0 +1,593 @@
+/** Emission of statements: loops, conditions, locals and reductions. */
+import { dtypeInfo, type ScalarType } from '../../dtype.js';
+import { CompilerError } from '../../errors.js';
+import type { Expr, Local, LoopVar } from '../../ir/expr.js';
+import type { AccumulateStmt, ForStmt, IfStmt, ReduceOp, Stmt, WhileStmt } from '../../ir/kernel.js';
+import type { FunctionBuilder, ModuleBuilder, WasmLocal } from './asm.js';
+import { Emitter, pushConstant } from './emitter.js';
+import { Effects, Hoister, type Induction } from './hoist.js';
+import { Lanes } from './lanes.js';
+import { emitScalarStore, emitVectorStore } from './memory.js';
+import type { NormalBody } from './normalize.js';
+import { scalarBinary } from './scalar-ops.js';
+import { componentCount, isWide, splatBytes, valTypeOf } from './types.js';
+import { combineVectors, extractLane } from './vector-ops.js';
+
+/** The value that changes nothing under an operation. */
+function identity(op: ReduceOp, type: ScalarType): number | bigint {
+  const wide = type === 'i64';
+  const float = type === 'f32' || type === 'f64';
+  switch (op) {
+    case 'add':
+      return wide ? 0n : float ? -0 : 0;
+    case 'mul':
+      return wide ? 1n : 1;
+    case 'or':
+      return wide ? 0n : 0;
+    case 'and':
+      return wide ? -1n : type === 'bool' ? 1 : -1;
+    case 'max':
+      return float ? -Infinity : wide ? -(2n ** 63n) : -(2 ** 31);
+    case 'min':
+      return float ? Infinity : wide ? 2n ** 63n - 1n : 2 ** 31 - 1;
+    default:
+      return op satisfies never;
+  }
+}
+
+interface Reduction {
+  readonly local: Local;
+  readonly op: ReduceOp;
+}
+
+export class StatementEmitter {
+  readonly em: Emitter;
+  private readonly f: FunctionBuilder;
+  private readonly module: ModuleBuilder;
+  private readonly normal: NormalBody;
+  private readonly effects: Effects;
+  private readonly hoister: Hoister;
+  private readonly mainLanes = new Map<ForStmt, Lanes>();
+  /** Accumulators of vector loops whose lanes are combined only after an enclosing serial loop. */
+  private readonly deferred = new Map<Local, readonly WasmLocal[]>();
+
+  constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody) {
+    this.f = f;
+    this.module = module;
+    this.normal = normal;
+    this.em = new Emitter(f, module, normal);
+    this.effects = new Effects(normal);
+    this.hoister = new Hoister(this.em, (loop) => this.lanesOf(loop));
+  }
+
+  /** Loads the addresses of the parameters into locals; call first, inside a scope that stays open. */
+  loadPointers(args: WasmLocal): void {
+    for (const [param, local] of this.normal.pointers) {
+      const pointer = this.em.temporary('i32');
+      this.f.get(args).mem('i32.load', 4 * param).set(pointer);
+      this.em.bindScalar(local, pointer);
+    }
+  }
+  /** Computes what does not depend on anything in `changes` ahead of the body; `runs`: the body surely runs. */
+  hoist(body: readonly Stmt[], changes: bigint, variable: LoopVar | null, runs: boolean): readonly Induction[] {
+    return this.hoister.run(body, changes | this.effects.changes(body), variable, runs);
+  }
+
+  /** `for variable in [begin, end)` around a body. */
+  range(variable: LoopVar, begin: WasmLocal, end: WasmLocal, body: readonly Stmt[]): void {
+    const { f, em } = this;
+    f.get(begin).get(end).op('i32.lt_s').if();
+    em.enter();
+    const counter = em.temporary('i32');
+    f.get(begin).set(counter);
+    em.bindVariable(variable, counter);
+    this.loop(variable, counter, body, true, () => f.get(end), 1);
+    em.leave();
+    f.end();
+  }
+
+  block(body: readonly Stmt[]): void {
+    for (const stmt of body) this.statement(stmt);
+  }
+  private statement(stmt: Stmt): void {
+    const { em, f } = this;
+    switch (stmt.kind) {
+      case 'declare':
+        this.declare(stmt.local, stmt.value);
+        return;
+      case 'assign':
+        this.assign(stmt.local, stmt.value);
+        this.changed(stmt.local);
+        return;
+      case 'accumulate':
+        this.accumulate(stmt);
+        this.changed(stmt.local);
+        return;
+      case 'store':
+        if (em.lanes) emitVectorStore(em, stmt);
+        else emitScalarStore(em, stmt);
+        em.invalidate(this.normal.dependencies.bit(stmt.buffer.param));
+        return;
+      case 'if':
+        if (em.lanes && !em.isUniform(stmt.condition)) this.maskedIf(stmt);
+        else {
+          em.scalar(stmt.condition);
+          f.if();
+          this.scoped(stmt.then);
+          if (stmt.otherwise.length > 0) {
+            f.else();
+            this.scoped(stmt.otherwise);
+          }
+          f.end();
+        }
+        return;
+      case 'while':
+        this.whileLoop(stmt);
+        return;
+      case 'for':
+        if (stmt.mode === 'vector') this.vectorLoop(stmt);
+        else this.serialLoop(stmt);
+        return;
+      default:
+        stmt satisfies never;
+    }
+  }
+  private scoped(body: readonly Stmt[]): void {
+    this.em.enter();
+    this.block(body);
+    this.em.leave();
+  }
+  private changed(local: Local): void {
+    this.em.invalidate(this.normal.dependencies.bit(local));
+  }
+
+  // Locals.
+  private declare(local: Local, value: Expr): void {
+    const { em, f } = this;
+    if (em.lanes?.isVarying(local)) {
+      const components = Array.from({ length: componentCount(local.type, em.lanes.units) }, () => em.temporary('v128'));
+      components.forEach((component, c) => {
+        em.vector(value, c);
+        f.set(component);
+      });
+      em.bindVector(local, components);
+      return;
+    }
+    const scalar = em.temporary(valTypeOf(local.type));
+    em.scalar(value);
+    f.set(scalar);
+    em.bindScalar(local, scalar);
+  }
+  private assign(local: Local, value: Expr): void {
+    const { em, f } = this;
+    if (!em.lanes) {
+      em.scalar(value);
+      f.set(em.scalarOf(local));
+      return;
+    }
+    const components = em.lanes.isVarying(local) ? em.vectorOf(local) : null;
+    if (!components) throw new CompilerError(`assignment to ${local.name} in a vector loop it was declared outside of`);
+    // Lanes may be exchanged between components by conversions: compute all before any is overwritten.
+    const fresh = components.map((component, c) => {
+      const next = em.temporary('v128');
+      em.vector(value, c);
+      f.set(next);
+      this.selectActive(local.type, c, next, component);
+      return next;
+    });
+    fresh.forEach((next, c) => {
+      const component = components[c];
+      if (component) f.get(next).set(component);
+    });
+  }
+  /** Keeps the old value in lanes that are not active. */
+  private selectActive(type: ScalarType, c: number, next: WasmLocal, old: WasmLocal): void {
+    const { em, f } = this;
+    const mask = em.mask?.[isWide(type) ? c >> 1 : c];
+    if (!mask) return;
+    f.get(next).get(old).get(mask);
+    if (isWide(type)) {
+      f.get(mask);
+      if (c & 1) f.shuffle32(2, 2, 3, 3);
+      else f.shuffle32(0, 0, 1, 1);
+    }
+    f.op('v128.bitselect').set(next);
+  }
+  private accumulate(stmt: AccumulateStmt): void {
+    const { em, f } = this;
+    const { local, op, value } = stmt;
+    if (!em.lanes) {
+      const scalar = em.scalarOf(local);
+      f.get(scalar);
+      em.scalar(value);
+      scalarBinary(f, this.module, op, local.type);
+      f.set(scalar);
+      return;
+    }
+    const components = em.vectorOf(local);
+    if (!components) throw new CompilerError(`${local.name} has no lanes to accumulate in`);
+    const count = componentCount(local.type, em.lanes.units);
+    const fresh: WasmLocal[] = [];
+    for (let c = 0; c < count; c++) {
+      const component = components[c];
+      if (!component) continue;
+      const added = em.holdVector(value, c);
+      combineVectors(f, op, local.type, component, added);
+      const next = em.mask || isWide(local.type) !== isWide(value.type) ? em.temporary('v128') : component;
+      f.set(next);
+      if (next !== component) this.selectActive(local.type, c, next, component);
+      fresh.push(next);
+    }
+    fresh.forEach((next, c) => {
+      const component = components[c];
+      if (component && next !== component) f.get(next).set(component);
+    });
+  }
+
+  // Conditions.
+  private maskedIf(stmt: IfStmt): void {
+    const { em, f } = this;
+    const units = em.lanes?.units ?? 1;
+    em.enter();
+    const condition = Array.from({ length: units }, (_, c) => {
+      const mask = em.temporary('v128');
+      em.vector(stmt.condition, c);
+      f.set(mask);
+      return mask;
+    });
+    const outer = em.mask;
+    const branch = (body: readonly Stmt[], negate: boolean): void => {
+      if (body.length === 0) return;
+      em.enter();
+      const masks = condition.map((mask, c) => {
+        const active = em.temporary('v128');
+        const around = outer?.[c];
+        if (negate) {
+          if (around) f.get(around).get(mask).op('v128.andnot');
+          else f.get(mask).op('v128.not');
+        } else {
+          f.get(mask);
+          if (around) f.get(around).op('v128.and');
+        }
+        f.set(active);
+        return active;
+      });
+      masks.forEach((mask, c) => {
+        f.get(mask);
+        if (c > 0) f.op('v128.or');
+      });
+      f.op('v128.any_true').if();
+      em.mask = masks;
+      this.scoped(body);
+      em.mask = outer;
+      f.end();
+      em.leave();
+    };
+    branch(stmt.then, false);
+    branch(stmt.otherwise, true);
+    em.leave();
+  }
+
+  // Loops.
+  private whileLoop(stmt: WhileStmt): void {
+    const { em, f } = this;
+    em.enter();
+    em.invalidate(this.effects.mutates(stmt.body));
+    this.hoist([stmt], 0n, null, false);
+    const done = f.block();
+    const round = f.loop();
+    em.enter();
+    em.scalar(stmt.condition);
+    f.op('i32.eqz').brIf(done);
+    this.block(stmt.body);
+    em.leave();
+    f.br(round);
+    f.end();
+    f.end();
+    em.leave();
+  }
+  private serialLoop(stmt: ForStmt): void {
+    const { em, f } = this;
+    em.enter();
+    const extent = this.extentOf(stmt);
+    const open = typeof extent !== 'number';
+    if (open) f.get(extent).i32(0).op('i32.gt_s').if();
+    em.enter();
+    const deferred = em.lanes ? [] : this.deferReductions(stmt);
+    const counter = em.temporary('i32');
+    f.i32(0).set(counter);
+    em.bindVariable(stmt.variable, counter);
+    this.loop(stmt.variable, counter, stmt.body, true, () => pushExtent(f, extent), 1);
+    for (const reduction of deferred) this.finishReduction(reduction);
+    em.leave();
+    if (open) f.end();
+    em.leave();
+  }
+  private extentOf(stmt: ForStmt): number | WasmLocal {
+    if (typeof stmt.extent === 'number') return stmt.extent;
+    const local = this.em.temporary('i32');
+    this.em.scalar(stmt.extent);
+    this.f.set(local);
+    return local;
+  }
+  /** The counter has its first value and the loop runs at least once. */
+  private loop(
+    variable: LoopVar,
+    counter: WasmLocal,
+    body: readonly Stmt[],
+    runs: boolean,
+    pushEnd: () => void,
+    step: number,
+  ): void {
+    const { em, f } = this;
+    em.invalidate(this.effects.mutates(body));
+    const inductions = this.startInductions(this.hoist(body, this.normal.dependencies.bit(variable), variable, runs), counter);
+    const round = f.loop();
+    this.scoped(body);
+    this.advance(counter, inductions, step);
+    f.get(counter);
+    pushEnd();
+    f.op('i32.lt_s').brIf(round);
+    f.end();
+  }
+  private startInductions(found: readonly Induction[], counter: WasmLocal): readonly (Induction & { readonly local: WasmLocal })[] {
+    return found.map((induction) => {
+      const local = this.em.temporary('i32');
+      this.f.get(counter).i32(induction.factor).op('i32.mul').set(local);
+      this.em.holdScalarIn(induction.e, local);
+      return { ...induction, local };
+    });
+  }
+  private advance(counter: WasmLocal, inductions: readonly (Induction & { readonly local: WasmLocal })[], step: number): void {
+    const { f } = this;
+    for (const { local, factor } of inductions) f.get(local).i32(Math.imul(factor, step)).op('i32.add').set(local);
+    f.get(counter).i32(step).op('i32.add').set(counter);
+  }
+
+  // Vector loops.
+  private lanesOf(stmt: ForStmt): Lanes {
+    let lanes = this.mainLanes.get(stmt);
+    if (!lanes) {
+      const extent = typeof stmt.extent === 'number' ? stmt.extent : this.normal.ranges.of(stmt.extent).high;
+      let units = chooseUnits(this.em, stmt);
+      while (units > 1 && extent < 4 * units) units /= 2;
+      lanes = this.makeLanes(stmt, units);
+      this.mainLanes.set(stmt, lanes);
+    }
+    return lanes;
+  }
+  private makeLanes(stmt: ForStmt, units: number): Lanes {
+    const lanes = new Lanes(this.normal, stmt.variable, units, true);
+    lanes.declareLocals(stmt.body);
+    return lanes;
+  }
+
+  private vectorLoop(stmt: ForStmt): void {
+    const { em, f } = this;
+    if (em.lanes) throw new CompilerError('a vector loop inside a vector loop');
+    em.enter();
+    const extent = this.extentOf(stmt);
+    const open = typeof extent !== 'number';
+    if (open) f.get(extent).i32(0).op('i32.gt_s').if();
+    em.enter();
+    const counter = em.temporary('i32');
+    f.i32(0).set(counter);
+    em.bindVariable(stmt.variable, counter);
+    em.invalidate(this.effects.mutates(stmt.body));
+    const main = this.lanesOf(stmt);
+    const reductions = this.reductionsOf(stmt.body);
+    const inductions = this.startInductions(
+      this.hoistVector(stmt, typeof extent === 'number' && extent < 4 ? null : main),
+      counter,
+    );
+    const started = reductions.filter((r) => !this.deferred.has(r.local)).map((r) => this.startReduction(r, main.units));
+    this.bindAccumulators(reductions);
+    this.phase(stmt, main, counter, extent, inductions);
+    if (main.units > 1) this.phase(stmt, this.makeLanes(stmt, 1), counter, extent, inductions);
+    for (const { local } of reductions) em.bindScalar(local, this.scalarHome(local));
+    for (const reduction of started) this.finishReduction(reduction);
+    this.tail(stmt, counter, extent, inductions);
+    em.leave();
+    if (open) f.end();
+    em.leave();
+  }
+  private hoistVector(stmt: ForStmt, lanes: Lanes | null): readonly Induction[] {
+    const { em } = this;
+    em.lanes = lanes;
+    const found = this.hoist(stmt.body, this.normal.dependencies.bit(stmt.variable), stmt.variable, true);
+    em.lanes = null;
+    return found;
+  }
+  /** Whole groups of lanes while there are enough. */
+  private phase(
+    stmt: ForStmt,
+    lanes: Lanes,
+    counter: WasmLocal,
+    extent: number | WasmLocal,
+    inductions: readonly (Induction & { readonly local: WasmLocal })[],
+  ): void {
+    const { em, f } = this;
+    const count = lanes.count;
+    const run = (): void => {
+      em.lanes = lanes;
+      this.scoped(stmt.body);
+      em.lanes = null;
+      this.advance(counter, inductions, count);
+    };
+    const main = this.lanesOf(stmt);
+    if (typeof extent === 'number') {
+      const first = lanes === main ? 0 : extent - (extent % main.count);
+      const rounds = Math.floor((extent - first) / count);
+      if (rounds === 0) return;
+      if (rounds === 1) {
+        run();
+        return;
+      }
+      const round = f.loop();
+      run();
+      f.get(counter).i32(first + rounds * count).op('i32.lt_s').brIf(round);
+      f.end();
+      return;
+    }
+    const end = em.temporary('i32');
+    f.get(extent).i32(-count).op('i32.and').tee(end).get(counter).op('i32.gt_s').if();
+    const round = f.loop();
+    run();
+    f.get(counter).get(end).op('i32.lt_s').brIf(round);
+    f.end();
+    f.end();
+  }
+  /** The last lanes one by one. */
+  private tail(
+    stmt: ForStmt,
+    counter: WasmLocal,
+    extent: number | WasmLocal,
+    inductions: readonly (Induction & { readonly local: WasmLocal })[],
+  ): void {
+    const { f } = this;
+    const run = (): void => {
+      this.scoped(stmt.body);
+      this.advance(counter, inductions, 1);
+    };
+    if (typeof extent === 'number') {
+      if (extent % 4 === 0) return;
+      if (extent % 4 === 1) {
+        run();
+        return;
+      }
+    } else f.get(counter).get(extent).op('i32.lt_s').if();
+    const round = f.loop();
+    run();
+    f.get(counter);
+    pushExtent(f, extent);
+    f.op('i32.lt_s').brIf(round);
+    f.end();
+    if (typeof extent !== 'number') f.end();
+  }
+
+  // Reductions over lanes.
+  private readonly homes = new Map<Local, WasmLocal>();
+  private readonly accumulators = new Map<Local, readonly WasmLocal[]>();
+
+  private scalarHome(local: Local): WasmLocal {
+    const home = this.homes.get(local);
+    if (!home) throw new CompilerError(`${local.name} was not prepared for a reduction`);
+    return home;
+  }
+  /** Locals declared outside a body that it accumulates into. */
+  private reductionsOf(body: readonly Stmt[]): readonly Reduction[] {
+    const declared = new Set<Local>();
+    const found = new Map<Local, ReduceOp>();
+    const walk = (stmts: readonly Stmt[]): void => {
+      for (const stmt of stmts) {
+        if (stmt.kind === 'declare') declared.add(stmt.local);
+        else if (stmt.kind === 'accumulate' && !declared.has(stmt.local)) {
+          const op = found.get(stmt.local);
+          if (op !== undefined && op !== stmt.op) throw new CompilerError(`${stmt.local.name} is accumulated with ${op} and ${stmt.op}`);
+          found.set(stmt.local, stmt.op);
+        } else if (stmt.kind === 'if') {
+          walk(stmt.then);
+          walk(stmt.otherwise);
+        } else if (stmt.kind === 'for' || stmt.kind === 'while') walk(stmt.body);
+      }
+    };
+    walk(body);
+    return [...found].map(([local, op]) => ({ local, op }));
+  }
+  private startReduction(reduction: Reduction, units: number): Reduction {
+    const { em, f } = this;
+    const { local, op } = reduction;
+    this.homes.set(local, em.scalarOf(local));
+    const components = Array.from({ length: componentCount(local.type, units) }, () => em.temporary('v128'));
+    for (const component of components) f.v128(splatBytes(local.type, identity(op, local.type))).set(component);
+    this.accumulators.set(local, components);
+    return reduction;
+  }
+  private bindAccumulators(reductions: readonly Reduction[]): void {
+    for (const { local } of reductions) {
+      const components = this.accumulators.get(local);
+      if (components) this.em.bindVector(local, components);
+    }
+  }
+  /** Combines the lanes, in a fixed order, into the scalar. */
+  private finishReduction({ local, op }: Reduction): void {
+    const { f, em } = this;
+    const { type } = local;
+    const home = this.scalarHome(local);
+    const components = [...(this.accumulators.get(local) ?? [])];
+    for (let width = components.length / 2; width >= 1; width /= 2) {
+      for (let i = 0; i < width; i++) {
+        const a = components[i];
+        const b = components[i + width];
+        if (!a || !b) continue;
+        combineVectors(f, op, type, a, b);
+        f.set(a);
+      }
+    }
+    const total = components[0];
+    if (!total) return;
+    const other = em.temporary('v128');
+    for (let width = isWide(type) ? 1 : 2; width >= 1; width /= 2) {
+      f.get(total).get(total);
+      if (isWide(type)) f.shuffle64(1, 0);
+      else if (width === 2) f.shuffle32(2, 3, 0, 1);
+      else f.shuffle32(1, 0, 3, 2);
+      f.set(other);
+      combineVectors(f, op, type, total, other);
+      f.set(total);
+    }
+    f.get(home).get(total);
+    extractLane(f, type, 0);
+    if (type === 'bool') f.i32(1).op('i32.and');
+    scalarBinary(f, this.module, op, type);
+    f.set(home);
+    this.accumulators.delete(local);
+    em.bindScalar(local, home);
+    em.invalidate(this.normal.dependencies.bit(local));
+  }
+  /** Starts the accumulators of vector loops inside a serial loop that nothing reads before the loop ends. */
+  private deferReductions(stmt: ForStmt): readonly Reduction[] {
+    const candidates = new Map<Local, { op: ReduceOp; units: number }>();
+    const refused = new Set<Local>();
+    const walk = (stmts: readonly Stmt[], units: number): void => {
+      for (const s of stmts) {
+        if (s.kind === 'declare' || s.kind === 'assign') refused.add(s.local);
+        else if (s.kind === 'accumulate') {
+          const known = candidates.get(s.local);
+          if (units === 0 || (known && known.op !== s.op)) refused.add(s.local);
+          candidates.set(s.local, { op: s.op, units: Math.max(units, known?.units ?? 0) });
+        } else if (s.kind === 'if') {
+          walk(s.then, units);
+          walk(s.otherwise, units);
+        } else if (s.kind === 'for') walk(s.body, s.mode === 'vector' ? this.lanesOf(s).units : units);
+        else if (s.kind === 'while') walk(s.body, units);
+      }
+    };
+    walk(stmt.body, 0);
+    const reads = new Set<Expr>();
+    const visit = (e: Expr): void => {
+      if (reads.has(e)) return;
+      reads.add(e);
+      if (e.kind === 'local') refused.add(e.local);
+      this.em.inputs(e).forEach(visit);
+    };
+    const visitAll = (stmts: readonly Stmt[]): void => {
+      for (const s of stmts) {
+        this.em.roots(s).forEach(visit);
+        if (s.kind === 'for' || s.kind === 'while') visitAll(s.body);
+        else if (s.kind === 'if') {
+          visitAll(s.then);
+          visitAll(s.otherwise);
+        }
+      }
+    };
+    visitAll(stmt.body);
+    const started: Reduction[] = [];
+    for (const [local, { op, units }] of candidates) {
+      if (refused.has(local) || this.deferred.has(local)) continue;
+      started.push(this.startReduction({ local, op }, units));
+      this.deferred.set(local, this.accumulators.get(local) ?? []);
+    }
+    return started;
+  }
+}

@@ -1,0 +1,225 @@
+/** jit(): a function of tensors, recorded once per shape and run as one Program. */
+import { isGradEnabled } from './autograd/mode.js';
+import { type DType, dtypeInfo } from './dtype.js';
+import { type CompiledProgram, compileProgram } from './graph/compile.js';
+import { denseStrides, isDense, type Shape, sizeOf } from './graph/layout.js';
+import { currentTrace, Trace, withTrace } from './graph/trace.js';
+import { copy } from './ops/cast.js';
+import { defaultDevice } from './tensor/device.js';
+import { signatureOf } from './tensor/dispatch.js';
+import { settleMemory } from './tensor/memory.js';
+import { outsideScopes } from './tensor/scope.js';
+import { Storage } from './tensor/storage.js';
+import { Tensor } from './tensor/tensor.js';
+import { flattenTree, mapTree } from './tensor/tree.js';
+
+export interface JitOptions {
+  /** Shown in errors, profiles and debugging output; default: the function's name. */
+  readonly name?: string;
+}
+
+/** A compiled function. Calling it runs on this thread and the pool; {@link JitFunction.run} leaves the event loop free. */
+export interface JitFunction<A extends readonly unknown[], R> {
+  (...args: A): R;
+  /** As a call, off the event loop. Do not change its arguments or state before it resolves. */
+  run(...args: A): Promise<R>;
+  /** Compiles for these arguments, if that has not happened yet, without running. */
+  compile(...args: A): CompiledProgram;
+  /** One for each combination of shapes, dtypes and static arguments seen. */
+  readonly programs: readonly CompiledProgram[];
+  /** Frees the programs and what they captured. */
+  dispose(): void;
+}
+
+interface OutputSpec {
+  readonly shape: Shape;
+  readonly strides: readonly number[];
+  readonly dtype: DType;
+}
+
+interface Entry {
+  readonly tokens: readonly unknown[];
+  readonly signatures: readonly number[];
+  readonly gradEnabled: boolean;
+  readonly guards: readonly (() => boolean)[];
+  readonly compiled: CompiledProgram;
+  readonly args: number;
+  /** Storages behind the inputs that are not arguments. */
+  readonly captured: readonly Storage[];
+  readonly outputs: readonly OutputSpec[];
+  /** The function's result with tensors at the places to fill. */
+  readonly result: unknown;
+  readonly resultTensors: number;
+  /** Leaves whose gradient the function leaves behind, and the output it is, -1 for none. */
+  readonly leafGrads: readonly { readonly leaf: Tensor; readonly output: number }[];
+  /** Input positions whose content the program changes. */
+  readonly updated: readonly number[];
+  readonly pointers: Float64Array;
+}
+
+/** Stands for a tensor argument while tracing. */
+function placeholder(trace: Trace, arg: Tensor): Tensor {
+  const storage = new Storage(arg.dtype, sizeOf(arg.shape), null, trace);
+  trace.addInput(storage, arg.shape);
+  const tensor = new Tensor(storage, arg.shape, denseStrides(arg.shape), 0);
+  tensor.requiresGrad = arg.requiresGrad;
+  return tensor;
+}
+
+function build(name: string, fn: (...args: readonly unknown[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[], tokens: readonly unknown[]): Entry {
+  const trace = new Trace(name, null);
+  const signatures = tensors.map(argSignature);
+  const stands = tensors.map((t) => placeholder(trace, t));
+  const gradEnabled = isGradEnabled();
+  try {
+    const result = withTrace(trace, () => outsideScopes(() => fn(...(mapTree(args, (k) => stands[k]) as unknown[]))));
+    const results: Tensor[] = [];
+    flattenTree(result, results, []);
+    const leafGrads: { leaf: Tensor; output: number }[] = [];
+    const outputs = results.slice();
+    for (const [leaf, before] of trace.leafGrads) {
+      if (leaf.storage.trace !== null) continue;
+      const { grad } = leaf;
+      if (before !== null && trace.inputSources.includes(before.storage)) {
+        // The gradient from before the call was read or added to: it must be the same memory at every call.
+        trace.addGuard(() => leaf.grad?.storage === before.storage);
+      }
+      if (grad !== null && grad === before) continue;
+      leafGrads.push({ leaf, output: grad === null ? -1 : outputs.length });
+      if (grad !== null) outputs.push(grad);
+    }
+    const program = withTrace(trace, () => trace.finish(outputs.map((t) => trace.operand(t))));
+    const compiled = compileProgram(program, defaultDevice());
+    const captured = trace.inputSources.slice(stands.length);
+    for (const storage of captured) storage.retain();
+    // The result is kept as a pattern; let go of the tape behind it.
+    for (const t of results) t.gradFn = null;
+    return {
+      tokens,
+      signatures,
+      gradEnabled,
+      guards: trace.guards,
+      compiled,
+      args: stands.length,
+      captured,
+      outputs: outputs.map((t) => ({ shape: t.shape, strides: denseStrides(t.shape), dtype: t.dtype })),
+      result,
+      resultTensors: results.length,
+      leafGrads,
+      updated: program.updates.map((u) => u.input),
+      pointers: new Float64Array(1 + program.inputs.length + outputs.length),
+    };
+  } finally {
+    for (const [leaf, before] of trace.leafGrads) leaf.grad = before;
+    trace.abandon();
+  }
+}
+
+/** Arguments are compiled as dense tensors; strided ones are copied first. */
+function argSignature(t: Tensor): number {
+  return isDense(t) ? signatureOf(t) * 2 + (t.requiresGrad ? 1 : 0) : -1;
+}
+
+function matches(entry: Entry, tensors: readonly Tensor[], tokens: readonly unknown[], gradEnabled: boolean): boolean {
+  if (entry.gradEnabled !== gradEnabled || entry.tokens.length !== tokens.length || entry.signatures.length !== tensors.length) return false;
+  for (let i = 0; i < tensors.length; i++) if (entry.signatures[i] !== argSignature(tensors[i])) return false;
+  for (let i = 0; i < tokens.length; i++) if (!Object.is(entry.tokens[i], tokens[i])) return false;
+  for (const guard of entry.guards) if (!guard()) return false;
+  return true;
+}
+
+/** Fills in the addresses of one run and makes its output tensors. */
+function prepare(entry: Entry, tensors: readonly Tensor[]): Tensor[] {
+  const { pointers, args, captured, outputs } = entry;
+  for (let i = 0; i < args; i++) {
+    const t = tensors[i];
+    t.assertLive('jit');
+    pointers[1 + i] = t.storage.address + t.offset * dtypeInfo[t.dtype].bytes;
+  }
+  for (let i = 0; i < captured.length; i++) pointers[1 + args + i] = captured[i].address;
+  const base = 1 + args + captured.length;
+  return outputs.map((spec, i) => {
+    const storage = Storage.allocate(defaultDevice(), spec.dtype, sizeOf(spec.shape));
+    pointers[base + i] = storage.address;
+    return new Tensor(storage, spec.shape, spec.strides, 0);
+  });
+}
+
+function finish(entry: Entry, tensors: readonly Tensor[], made: readonly Tensor[]): unknown {
+  for (const input of entry.updated) {
+    const storage = input < entry.args ? tensors[input].storage : entry.captured[input - entry.args];
+    storage.version++;
+  }
+  for (const { leaf, output } of entry.leafGrads) leaf.grad = output < 0 ? null : made[output];
+  return mapTree(entry.result, (k) => made[k]);
+}
+
+/**
+ * Compiles `fn` on its first call for each combination of argument shapes, dtypes and static values, and runs the
+ * compiled Program from then on. Tensors (also nested in arrays and plain objects) are arguments; numbers, strings and
+ * booleans are static; everything else is static by identity. Tensors used from outside are captured: what changes them
+ * in place (optimizer steps, running statistics) changes them at every call. Everything else in `fn` happens once, at
+ * compile time.
+ * @throws TraceError when `fn` reads the value of a tensor.
+ */
+export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): JitFunction<A, R> {
+  const name = options.name ?? (fn.name || 'jit');
+  const entries: Entry[] = [];
+  const traced = (...args: readonly unknown[]): unknown => fn(...(args as A));
+
+  const find = (args: A): { entry: Entry; tensors: Tensor[]; temporary: Tensor[] } => {
+    const tensors: Tensor[] = [];
+    const tokens: unknown[] = [];
+    for (const arg of args) flattenTree(arg, tensors, tokens);
+    const temporary: Tensor[] = [];
+    for (let i = 0; i < tensors.length; i++) {
+      if (isDense(tensors[i])) continue;
+      const dense = copy(tensors[i].detach());
+      dense.requiresGrad = tensors[i].requiresGrad;
+      temporary.push(dense);
+      tensors[i] = dense;
+    }
+    const gradEnabled = isGradEnabled();
+    let at = entries.findIndex((e) => matches(e, tensors, tokens, gradEnabled));
+    if (at < 0) {
+      entries.push(build(name, traced, args, tensors, tokens));
+      at = entries.length - 1;
+    }
+    const entry = entries[at];
+    if (at > 0) {
+      entries.splice(at, 1);
+      entries.unshift(entry);
+    }
+    return { entry, tensors, temporary };
+  };
+
+  const call = (...args: A): R => {
+    if (currentTrace() !== null) return fn(...args);
+    const { entry, tensors, temporary } = find(args);
+    const made = prepare(entry, tensors);
+    entry.compiled.executable.runSync(entry.pointers);
+    for (const t of temporary) t.dispose();
+    return finish(entry, tensors, made) as R;
+  };
+  const run = async (...args: A): Promise<R> => {
+    if (currentTrace() !== null) return fn(...args);
+    const { entry, tensors, temporary } = find(args);
+    const made = prepare(entry, tensors);
+    await entry.compiled.executable.run(entry.pointers.slice());
+    for (const t of temporary) t.dispose();
+    const result = finish(entry, tensors, made) as R;
+    await settleMemory();
+    return result;
+  };
+  const dispose = (): void => {
+    for (const entry of entries) {
+      entry.compiled.executable.dispose();
+      for (const storage of entry.captured) storage.release();
+    }
+    entries.length = 0;
+  };
+  const compile = (...args: A): CompiledProgram => find(args).entry.compiled;
+  const jitted = Object.assign(call, { run, dispose, compile, programs: [] as readonly CompiledProgram[] });
+  Object.defineProperty(jitted, 'programs', { get: () => entries.map((e) => e.compiled) });
+  return jitted;
+}

@@ -1,0 +1,162 @@
+/** The CPU device: a heap, programs in WebAssembly, and a pool of threads that share the heap. */
+import type { CompiledModule, WasmFeatures } from '../../codegen/compiled.js';
+import { LifetimeError } from '../../errors.js';
+import type { Kernel } from '../../ir/kernel.js';
+import type { Device, DeviceStats, Executable, ExecutableSpec } from '../device.js';
+import { type DriverExports, emitDriver } from './driver.js';
+import { canShareMemory, checkThreads, defaultThreads, probeFeatures, warnSingleThreaded } from './environment.js';
+import { CpuExecutable } from './executable.js';
+import { Heap } from './heap.js';
+import { Pool } from './pool.js';
+import { kernelsOf } from './program.js';
+import { Scheduler } from './scheduler.js';
+import { ThreadMemory } from './thread-memory.js';
+
+export interface CpuDeviceOptions {
+  /** Threads of a run, this one included. Default: TRIREME_THREADS, else the cores, at most 16. */
+  readonly threads?: number;
+  /** Limit of the heap in bytes. Default and most: 4 GiB. */
+  readonly maxBytes?: number;
+  /** Whether the heap is shared with worker threads. Default: where the environment allows it. */
+  readonly shared?: boolean;
+}
+
+/** Turns kernels into a WebAssembly module. */
+export type KernelCompiler = (kernels: readonly Kernel[], features: WasmFeatures) => CompiledModule;
+
+export class CpuDevice implements Device {
+  readonly name = 'cpu';
+  readonly threads: number;
+  readonly features: WasmFeatures;
+  readonly heap: Heap;
+
+  private readonly compile: KernelCompiler;
+  private readonly pool: Pool | null;
+  private readonly scheduler: Scheduler;
+  private readonly threadMemory: ThreadMemory;
+  private readonly functions = new FunctionNumbers();
+  private loaded = 0;
+  private disposed = false;
+
+  constructor(options: CpuDeviceOptions, compile: KernelCompiler) {
+    const shared = options.shared ?? canShareMemory();
+    const threads = options.threads === undefined ? defaultThreads() : checkThreads(options.threads, 'threads');
+    if (!shared && options.shared === undefined && threads > 1) {
+      warnSingleThreaded(
+        'SharedArrayBuffer is missing. Serve the page with the headers Cross-Origin-Opener-Policy: same-origin and ' +
+          'Cross-Origin-Embedder-Policy: require-corp.',
+      );
+    }
+    this.compile = compile;
+    this.threads = shared ? threads : 1;
+    this.features = probeFeatures(shared);
+    this.heap = new Heap({ shared, maxBytes: options.maxBytes ?? 2 ** 32 });
+    const driver = new WebAssembly.Module(emitDriver({ shared, maxPages: this.heap.maxPages }));
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+    const instance = new WebAssembly.Instance(driver, { env: { memory: this.heap.memory, table } });
+    this.pool = shared ? new Pool(this.heap, driver) : null;
+    this.threadMemory = new ThreadMemory(this.heap);
+    this.scheduler = new Scheduler(
+      this.heap,
+      instance.exports as unknown as DriverExports,
+      table,
+      this.threadMemory,
+      this.pool,
+      this.threads,
+    );
+  }
+
+  /** See {@link Heap.onPressure}. */
+  get onPressure(): ((neededBytes: number) => boolean) | null {
+    return this.heap.onPressure;
+  }
+  set onPressure(hook: ((neededBytes: number) => boolean) | null) {
+    this.heap.onPressure = hook;
+  }
+  /** See {@link Heap.describeHolders}. */
+  get describeHolders(): (() => string) | null {
+    return this.heap.describeHolders;
+  }
+  set describeHolders(hook: (() => string) | null) {
+    this.heap.describeHolders = hook;
+  }
+
+  allocate(bytes: number): number {
+    return this.heap.allocate(bytes);
+  }
+  free(address: number, bytes: number): void {
+    this.heap.free(address, bytes);
+  }
+  bytes(address: number, length: number): Uint8Array {
+    return new Uint8Array(this.heap.u8.buffer, address, length);
+  }
+  stats(): DeviceStats {
+    return this.heap.stats();
+  }
+
+  load(spec: ExecutableSpec): Executable {
+    if (this.disposed) throw new LifetimeError('the device was disposed', { op: 'load', fix: 'Create another one.' });
+    const kernels = kernelsOf(spec.steps);
+    const compiled = this.compile(kernels, this.features);
+    const count = compiled.kernels.reduce((sum, kernel) => sum + kernel.phases.reduce((n, phase) => n + phase.length, 0), 0);
+    const base = this.functions.take(count);
+    let executable: CpuExecutable;
+    try {
+      executable = new CpuExecutable(spec, kernels, compiled, base, this.heap, this.scheduler, (e) => this.forget(e));
+    } catch (error) {
+      this.functions.give(base, count);
+      throw error;
+    }
+    this.loaded++;
+    this.threadMemory.require(executable.program.computedArgs, Math.max(0, ...compiled.kernels.map((k) => k.scratchBytes)));
+    try {
+      this.threadMemory.ensure([0]);
+    } catch (error) {
+      executable.dispose();
+      throw error;
+    }
+    this.scheduler.scratch = this.threadMemory.scratchOf(0);
+    return executable;
+  }
+
+  /** Number of worker threads started so far. */
+  get workers(): number {
+    return this.pool?.size ?? 0;
+  }
+  /** Resolves when the pool's threads for {@link Executable.runSync} have started; programs also run before that. */
+  async ready(): Promise<void> {
+    if (this.threads > 1) await this.pool?.started(this.threads - 1);
+  }
+
+  /** Ends the pool and fails the runs under way. Tensors and programs of this device must not be used after it. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.scheduler.dispose();
+    this.pool?.dispose();
+  }
+
+  private forget(executable: CpuExecutable): void {
+    this.functions.give(executable.published.base, executable.functions.length);
+    this.loaded--;
+    if (this.loaded === 0 && !this.scheduler.busy) this.threadMemory.release();
+  }
+}
+
+/** Ranges of function numbers, the same on every thread. */
+class FunctionNumbers {
+  private end = 0;
+  private readonly free = new Map<number, number[]>();
+  take(count: number): number {
+    const reused = this.free.get(count)?.pop();
+    if (reused !== undefined) return reused;
+    const base = this.end;
+    this.end += count;
+    return base;
+  }
+  give(base: number, count: number): void {
+    const list = this.free.get(count);
+    if (list) list.push(base);
+    else this.free.set(count, [base]);
+  }
+}

@@ -1,0 +1,89 @@
+/** Numbers into tensors and out of them. */
+import { type DType, dtypeInfo } from '../dtype.js';
+import { TraceError } from '../errors.js';
+import { denseStrides, isDense, type Shape, sizeOf } from '../graph/layout.js';
+import { currentTrace } from '../graph/trace.js';
+import { full } from '../ops/create.js';
+import { copy } from '../ops/cast.js';
+import { decode, encode } from './codec.js';
+import { defaultDevice } from './device.js';
+import { keep } from './scope.js';
+import { settleMemory } from './memory.js';
+import { Storage } from './storage.js';
+import { Tensor } from './tensor.js';
+
+export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Int32Array | BigInt64Array;
+
+const scalars = new Map<string, Tensor>();
+const scalarCacheSize = 256;
+
+/** A 0-d tensor of `value`, without gradient, shared: never change it in place. In a trace it is a constant. */
+export function scalarTensor(value: number | bigint | boolean, dtype: DType): Tensor {
+  if (currentTrace() !== null) return full([], value, { dtype });
+  const key = `${dtype}:${Object.is(value, -0) ? '-0' : String(value)}`;
+  const found = scalars.get(key);
+  if (found && !found.isDisposed) return found;
+  const made = keep(createFromArray([value], dtype, []));
+  if (scalars.size >= scalarCacheSize) scalars.clear();
+  scalars.set(key, made);
+  return made;
+}
+
+/** Copies host data (row-major) to a new tensor. Float16/bfloat16 data are given as numbers. */
+export function createFromArray(data: ArrayLike<number | bigint | boolean>, dtype: DType, shape: Shape): Tensor {
+  const length = sizeOf(shape);
+  const storage = Storage.allocate(defaultDevice(), dtype, length);
+  encode(data, dtype, defaultDevice().bytes(storage.address, length * dtypeInfo[dtype].bytes));
+  return new Tensor(storage, shape, denseStrides(shape), 0);
+}
+
+/** Overwrites the elements of a dense tensor with host data. */
+export function writeData(t: Tensor, data: ArrayLike<number | bigint | boolean>): void {
+  const { bytes } = dtypeInfo[t.dtype];
+  encode(data, t.dtype, defaultDevice().bytes(t.storage.address + t.offset * bytes, sizeOf(t.shape) * bytes));
+  t.storage.version++;
+}
+
+function refuseInTrace(op: string): void {
+  const trace = currentTrace();
+  if (trace === null) return;
+  const frame = userFrame(new Error('trace').stack);
+  throw new TraceError(`the value of a tensor was read while ${trace.name} was being traced${frame ? ` (${frame})` : ''}`, {
+    op,
+    expected: 'only operations on tensors inside jit(): there are no numbers yet',
+    fix: 'Return the tensor and read it outside; replace an if on its value by where() or cond(), a loop by whileLoop() or scan(); or pass the number in as a plain argument.',
+  });
+}
+
+/** The first stack frame outside this package. */
+export function userFrame(stack: string | undefined): string | null {
+  const here = import.meta.url.replace(/\/tensor\/[^/]*$/, '/');
+  const path = here.startsWith('file:') ? here.slice(7) : here;
+  for (const line of (stack ?? '').split('\n').slice(1)) {
+    if (line.includes(here) || line.includes(path) || line.includes('node:internal') || !/[:(/]/.test(line)) continue;
+    return line.trim();
+  }
+  return null;
+}
+
+/** The elements in row-major order, copied. @throws TraceError while tracing. */
+export function readSync(t: Tensor): TypedArray {
+  refuseInTrace('data');
+  t.assertLive('data');
+  const size = sizeOf(t.shape);
+  const { bytes } = dtypeInfo[t.dtype];
+  if (isDense(t)) return decode(defaultDevice().bytes(t.storage.address + t.offset * bytes, size * bytes), t.dtype);
+  const dense = copy(t.detach());
+  try {
+    return decode(defaultDevice().bytes(dense.storage.address, size * bytes), t.dtype);
+  } finally {
+    dense.dispose();
+  }
+}
+
+/** As {@link readSync}; gives the event loop and the garbage collector their turn when memory is short. */
+export async function read(t: Tensor): Promise<TypedArray> {
+  const data = readSync(t);
+  await settleMemory();
+  return data;
+}

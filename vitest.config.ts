@@ -1,0 +1,50 @@
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { playwright } from '@vitest/browser-playwright';
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { browserTests, chromium, chromiumArgs } from './scripts/browser-tests.mjs';
+
+const root = fileURLToPath(new URL('.', import.meta.url));
+
+/** The tests that run in any JavaScript engine, in headless Chromium: with cross-origin isolation (shared memory, threads) and without. */
+function browserProject(isolated: boolean, executablePath: string): TestProjectConfiguration {
+  const name = isolated ? 'isolated' : 'plain';
+  const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
+  return {
+    cacheDir: `node_modules/.vite/${name}`,
+    server: isolated ? { headers } : {},
+    // Found late, a dependency makes the page load again in the middle of a test.
+    optimizeDeps: { include: ['fast-check'] },
+    test: {
+      name: `browser:${name}`,
+      include: browserTests(`${root}packages/core/test`).map((file) => relative(root, file)),
+      provide: { isolated },
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: playwright({ launchOptions: { executablePath, args: chromiumArgs } }),
+        instances: [{ browser: 'chromium' }],
+      },
+    },
+  };
+}
+
+if (!chromium) {
+  console.warn('No Chromium found: the browser tests are SKIPPED. Install it (Debian: apt-get install chromium) or set CHROME_PATH.');
+}
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'node',
+          include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
+          exclude: ['packages/core/test/browser/**'],
+        },
+      },
+      ...(chromium ? [browserProject(true, chromium), browserProject(false, chromium)] : []),
+    ],
+  },
+});
