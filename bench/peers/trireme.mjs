@@ -34,12 +34,11 @@ const affine = (/** @type {Tensor} */ x, /** @type {Tensor} */ w, /** @type {Ten
 
 /**
  * A training call. Data are arguments, parameters and optimiser state are captured and change in place.
- * @param {Tensor[]} params
  * @param {{ zeroGrad(): void, step(): void }} optimizer
  * @param {(...data: Tensor[]) => Tensor} lossOf
  * @param {Tensor[]} data
  */
-function trainer(params, optimizer, lossOf, data) {
+function trainer(optimizer, lossOf, data) {
   const step = jit((/** @type {Tensor[]} */ ...args) => {
     const loss = lossOf(...args);
     optimizer.zeroGrad();
@@ -66,7 +65,7 @@ function mlp() {
     return tr.crossEntropy(affine(h, w3, b3), target);
   };
   const data = [tensor(x, { shape: [MLP.batch, 784] }), tensor(labels)];
-  return { call: trainer(params, new tr.optim.Adam(params, adamOptions), lossOf, data) };
+  return { call: trainer(new tr.optim.Adam(params, adamOptions), lossOf, data) };
 }
 
 function cnn() {
@@ -79,7 +78,7 @@ function cnn() {
     return tr.crossEntropy(affine(relu(affine(flat, w3, b3)), w4, b4), target);
   };
   const data = [tensor(x, { shape: [CNN.batch, 1, CNN.side, CNN.side] }), tensor(labels)];
-  return { call: trainer(params, new tr.optim.Adam(params, adamOptions), lossOf, data) };
+  return { call: trainer(new tr.optim.Adam(params, adamOptions), lossOf, data) };
 }
 
 function gpt() {
@@ -98,7 +97,9 @@ function gpt() {
     let h = tr.embedding(ids, params[0]).add(params[1]).reshape(rows, dim);
     for (let i = 0; i < layers; i++) {
       const [q, k, v] = dense(norm(h)).chunk(3, 1).map(headsOf);
-      const scores = matmul(q, k.transpose(2, 3)).mul(1 / Math.sqrt(dim / heads)).add(mask);
+      const scores = matmul(q, k.transpose(2, 3))
+        .mul(1 / Math.sqrt(dim / heads))
+        .add(mask);
       const mixed = matmul(softmax(scores, -1), v).permute(0, 2, 1, 3).reshape(rows, dim);
       h = h.add(dense(mixed));
       h = h.add(dense(tr.gelu(dense(norm(h)), { approximate: 'tanh' })));
@@ -107,7 +108,7 @@ function gpt() {
   };
   const optimizer = new tr.optim.AdamW(params, { ...adamOptions, weightDecay: ADAM.weightDecay });
   if (params[params.length - 1].shape[1] !== vocab) throw new Error('the head comes last');
-  return { call: trainer(params, optimizer, lossOf, [tensor(tokens, { shape: [batch, length] }), tensor(labels)]) };
+  return { call: trainer(optimizer, lossOf, [tensor(tokens, { shape: [batch, length] }), tensor(labels)]) };
 }
 
 function lstm() {
@@ -121,13 +122,15 @@ function lstm() {
     let c = zeros([batch, hidden]);
     for (let t = 0; t < length; t++) {
       const [i, f, g, o] = gates.select(1, t).add(matmul(h, wh)).chunk(4, 1);
-      c = sigmoid(f).mul(c).add(sigmoid(i).mul(tanh(g)));
+      c = sigmoid(f)
+        .mul(c)
+        .add(sigmoid(i).mul(tanh(g)));
       h = sigmoid(o).mul(tanh(c));
     }
     return tr.crossEntropy(affine(h, w, b), target);
   };
   const data = [tensor(x, { shape: [batch * length, inputs] }), tensor(labels)];
-  return { call: trainer(params, new tr.optim.Adam(params, adamOptions), lossOf, data) };
+  return { call: trainer(new tr.optim.Adam(params, adamOptions), lossOf, data) };
 }
 
 function embedding() {
@@ -140,7 +143,7 @@ function embedding() {
     return tr.bceWithLogits(affine(relu(affine(x, w1, b1)), w2, b2), target);
   };
   const data = [tensor(ids, { shape: [batch, lookups] }), tensor(Float32Array.from(labels), { shape: [batch, 1] })];
-  return { call: trainer(params, new tr.optim.SGD(params, { lr: SGD_LR }), lossOf, data) };
+  return { call: trainer(new tr.optim.SGD(params, { lr: SGD_LR }), lossOf, data) };
 }
 
 function resnet18(/** @type {number} */ n) {
@@ -153,7 +156,11 @@ function resnet18(/** @type {number} */ n) {
       at += 5;
       const wide = (/** @type {Tensor} */ v) => v.reshape(-1, 1, 1);
       const y = tr.conv2d(x, w, null, { stride, padding });
-      return y.sub(wide(mean)).div(wide(sqrt(variance.add(BN_EPS)))).mul(wide(scale)).add(wide(shift));
+      return y
+        .sub(wide(mean))
+        .div(wide(sqrt(variance.add(BN_EPS))))
+        .mul(wide(scale))
+        .add(wide(shift));
     };
     let x = maxPool2d(relu(convBn(image, 2, 3)), 3, { stride: 2, padding: 1 });
     for (const block of RESNET_BLOCKS) {

@@ -101,7 +101,8 @@ export function customFunction<A extends readonly unknown[], R extends Tensor | 
     let node: CustomNode | null = null;
     const result = collectMade(made, () => {
       const raw = noGrad(() => definition.forward(ctx, ...args));
-      const outputs = (raw instanceof Tensor ? [raw] : raw).map((output) => {
+      const list: readonly Tensor[] = raw instanceof Tensor ? [raw] : (raw as readonly Tensor[]);
+      const outputs = list.map((output) => {
         if (!(output instanceof Tensor)) throw new ArgumentError('forward returned something that is no tensor', { op: name, expected: 'a tensor or a list of tensors' });
         // An argument handed through must not lose its own history.
         return args.includes(output) || output.requiresGrad ? registered(withoutHistory(output), made) : output;

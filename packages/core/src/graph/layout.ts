@@ -179,6 +179,40 @@ export function reshapeLayout(layout: Layout, shape: Shape): Layout | null {
   return { shape, strides, offset: layout.offset };
 }
 
+/**
+ * The layout, in the storage under `inner`, of the elements that `outer` picks from a dense array of `shape` which holds the
+ * elements of `inner` in order; null when strides cannot say it.
+ */
+export function composeLayout(outer: Layout, shape: Shape, inner: Layout): Layout | null {
+  const dense = denseStrides(shape);
+  let offset = inner.offset;
+  let rest = outer.offset;
+  const low = shape.map((_, j) => {
+    const digit = Math.floor(rest / dense[j]);
+    rest -= digit * dense[j];
+    offset += digit * inner.strides[j];
+    return digit;
+  });
+  const high = low.slice();
+  const strides = outer.shape.map((extent, i) => {
+    const stride = outer.strides[i];
+    if (extent <= 1 || stride === 0) return 0;
+    // The axis must move along one axis of the array, in whole steps, without leaving it.
+    const size = Math.abs(stride);
+    for (let j = 0; j < shape.length; j++) {
+      if (shape[j] === 1 || size % dense[j] !== 0) continue;
+      const steps = (stride / dense[j]) * (extent - 1);
+      const [from, to] = steps < 0 ? [low[j] + steps, high[j]] : [low[j], high[j] + steps];
+      if (from < 0 || to >= shape[j]) continue;
+      low[j] = from;
+      high[j] = to;
+      return (stride / dense[j]) * inner.strides[j];
+    }
+    return Number.NaN;
+  });
+  return strides.some(Number.isNaN) ? null : { shape: outer.shape, strides, offset };
+}
+
 /** `[2, 3]`, `[]`. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;

@@ -129,6 +129,13 @@ export interface Primitive<A extends Attrs = Attrs> {
   readonly cost?: number;
 }
 
+const named = new Map<string, Primitive>();
+
+/** A primitive by name, for passes that rewrite programs; undefined when its module was never loaded. */
+export function primitiveNamed(name: string): Primitive | undefined {
+  return named.get(name);
+}
+
 /** Checks a primitive's attribute type once and forgets it: the compiler handles attributes as data. */
 export function definePrimitive<A extends Attrs>(primitive: {
   readonly name: string;
@@ -138,5 +145,7 @@ export function definePrimitive<A extends Attrs>(primitive: {
   readonly vjp: ((ctx: VjpContext<A>, grads: readonly (Tensor | null)[]) => readonly (Tensor | null)[]) | null;
   readonly cost?: number;
 }): Primitive<A> {
-  return { ...primitive, saves: { inputs: primitive.saves?.inputs ?? [], outputs: primitive.saves?.outputs ?? [] } };
+  const complete: Primitive<A> = { ...primitive, saves: { inputs: primitive.saves?.inputs ?? [], outputs: primitive.saves?.outputs ?? [] } };
+  named.set(complete.name, complete as Primitive);
+  return complete;
 }

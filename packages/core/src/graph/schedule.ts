@@ -82,28 +82,26 @@ function require(plan: Plan, group: Group, on: Group): void {
   for (const other of plan.groups) if (other.needs.has(group)) for (const g of all) other.needs.add(g);
 }
 
-/** Whether `group` reads `input` only at the element it writes next (so that `output` may lie in its memory). */
+/** Whether `group` reads `input` only at the element it writes next (so that an output may lie in its memory). */
 function readsElementwise(group: Group, input: Value, inlined: ReadonlyMap<Value, GraphNode>): boolean {
-  if (group.kind === 'opaque' || group.reduced !== null) return false;
+  if (group.kind === 'opaque') return false;
   let ok = true;
-  const visit = (node: GraphNode): void => {
+  const visit = (node: GraphNode, size: number): void => {
     const { lowering } = node.primitive;
-    node.inputs.forEach((operand) => {
-      const { value, layout } = operand;
+    for (const { value, layout } of node.inputs) {
       const producer = inlined.get(value);
       const identity =
-        lowering.kind === 'map' &&
-        lowering.pointwise &&
-        layout.offset === 0 &&
-        isDense(layout) &&
-        sizeOf(layout.shape) === sizeOf(group.shape);
-      if (producer) {
-        if (identity) visit(producer);
-        else if (reaches(producer, input, inlined)) ok = false;
-      } else if (value === input && !identity) ok = false;
-    });
+        lowering.kind === 'map' && lowering.pointwise && layout.offset === 0 && isDense(layout) && sizeOf(layout.shape) === size;
+      if (producer && identity) visit(producer, size);
+      else if (producer ? reaches(producer, input, inlined) : value === input && !identity) ok = false;
+    }
   };
-  for (const node of group.nodes) visit(node);
+  for (const node of group.nodes) {
+    // Where axes are reduced, elements may be read again by a later pass; rows are read once, after their reductions.
+    const once = group.reduced === null || group.roles.get(node)?.kind === 'row';
+    if (once) visit(node, sizeOf(node.outputs[0].shape));
+    else if (reaches(node, input, inlined)) ok = false;
+  }
   return ok;
 }
 

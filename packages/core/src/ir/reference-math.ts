@@ -15,15 +15,11 @@ function expMinusSquare(x: number): number {
   return Math.exp(-high * high) * Math.exp(-(x - high) * (x + high));
 }
 
-/** erf by 2/sqrt(pi) e^(-x^2) sum 2^n x^(2n+1) / (2n+1)!! (DLMF 7.6.2); every term has the sign of x. */
+/** erf by 2/sqrt(pi) sum (-1)^n x^(2n+1) / (n! (2n+1)) for |x| <= 1 (DLMF 7.6.1), smallest terms first. */
 function erfSeries(x: number): number {
-  let term = x;
-  let sum = x;
-  for (let n = 1; n < 200 && Math.abs(term) > Math.abs(sum) * 1e-18; n++) {
-    term *= (2 * x * x) / (2 * n + 1);
-    sum += term;
-  }
-  return (2 / Math.sqrt(Math.PI)) * expMinusSquare(x) * sum;
+  let sum = 0;
+  for (let n = 24; n >= 1; n--) sum = (-x * x * (sum + 1 / (2 * n + 1))) / n;
+  return (2 / Math.sqrt(Math.PI)) * (x + x * sum);
 }
 
 /** erfc for x > 0 by the continued fraction e^(-x^2) / sqrt(pi) / (x + (1/2)/(x + 1/(x + (3/2)/(x + ...)))) (DLMF 7.9.1). */

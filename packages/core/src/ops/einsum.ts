@@ -8,7 +8,8 @@ import { mul } from './binary.js';
 import { cast } from './cast.js';
 import { contract } from './contract.js';
 import { sum } from './reduce.js';
-import { diagonal, permute, reshape } from './view.js';
+import { permute, reshape } from './view.js';
+import { diagonal } from './view-slice.js';
 
 /** A tensor whose axes have names (one letter, or a number for an axis under the ellipsis). */
 interface Named {
@@ -81,7 +82,7 @@ function takeDiagonals(x: Named): Named {
       throw new ShapeError(`axes of extents ${x.tensor.shape[i]} and ${x.tensor.shape[j]} share the letter '${x.names[i]}'`, { op: 'einsum', received: x.tensor.shape });
     }
     const names = [...x.names.filter((_, k) => k !== i && k !== j), x.names[i]];
-    return takeDiagonals({ tensor: diagonal(x.tensor, 0, i, j), names });
+    return takeDiagonals({ tensor: diagonal(x.tensor, { dim1: i, dim2: j }), names });
   }
   return x;
 }

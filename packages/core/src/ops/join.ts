@@ -16,7 +16,8 @@ import { pad } from './pad.js';
 import { sum } from './reduce.js';
 import { unravel, vectorLoop } from './statements.js';
 import { where } from './ternary.js';
-import { diagonal, expand, narrow, reshape, unsqueeze } from './view.js';
+import { expand, reshape, unsqueeze } from './view.js';
+import { diagonal, narrow } from './view-slice.js';
 
 type AxisAttrs = { readonly axis: number };
 
@@ -206,7 +207,7 @@ export function diagEmbed(x: Tensor, offset = 0): Tensor {
 export function diag(x: Tensor, offset = 0): Tensor {
   if (x.shape.length === 1) return diagEmbed(x, offset);
   if (x.shape.length !== 2) throw new ShapeError(`shape ${formatShape(x.shape)}`, { op: 'diag', received: x.shape, expected: 'a vector or a matrix' });
-  return diagonal(x, offset);
+  return diagonal(x, { offset });
 }
 /** The sum of a diagonal of a matrix. */
 export function trace(x: Tensor): Tensor {

@@ -137,7 +137,7 @@ function unpool(g: Tensor, indices: Tensor, windows: readonly Window[]): Tensor 
 }
 
 /** The sum over each window, missing elements counting as 0. */
-const windowSumPrimitive = primitive<PoolAttrs>({
+const windowSumPrimitive: Primitive = primitive<PoolAttrs>({
   name: 'windowSum',
   infer: ([x], { windows }) => [{ dtype: x.dtype, shape: [...leadOf(x.shape, windows), ...counts(windows)] }],
   lowering: {
@@ -154,7 +154,7 @@ const windowSumPrimitive = primitive<PoolAttrs>({
 });
 
 /** The transpose of windowSum: the sum of the values of all windows that cover an element. */
-const windowSumGradPrimitive = primitive<PoolAttrs>({
+const windowSumGradPrimitive: Primitive = primitive<PoolAttrs>({
   name: 'windowSumGrad',
   infer: ([g], { windows }) => [{ dtype: g.dtype, shape: [...leadOf(g.shape, windows), ...sizes(windows)] }],
   lowering: {

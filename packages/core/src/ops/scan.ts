@@ -20,7 +20,8 @@ import { scatterAdd } from './scatter.js';
 import { assign, declare, divisorUpTo, forLoop, ifThen, unravel, vectorLoop } from './statements.js';
 import { where } from './ternary.js';
 import { exp, log, neg } from './unary.js';
-import { narrow, reshape } from './view.js';
+import { reshape } from './view.js';
+import { narrow } from './view-slice.js';
 import { zerosOf } from './fill.js';
 
 type ScanAttrs = { readonly axis: number; readonly reverse: boolean; readonly dtype: DType };

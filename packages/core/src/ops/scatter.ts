@@ -22,7 +22,8 @@ import { gather, indexSelect, requireIndex } from './gather.js';
 import { divisorUpTo, forLoop, ifThen, inRange, unravel, vectorLoop, wrapIndex } from './statements.js';
 import { pad } from './pad.js';
 import { where } from './ternary.js';
-import { expand, narrow, reshape } from './view.js';
+import { expand, reshape } from './view.js';
+import { narrow } from './view-slice.js';
 
 type AxisAttrs = { readonly axis: number };
 type Mode = 'set' | 'add' | 'mul' | 'max' | 'min';

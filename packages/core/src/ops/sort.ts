@@ -17,7 +17,8 @@ import type { ValuesAndIndices } from './statistics.js';
 import { scatterAdd } from './scatter.js';
 import { assign, declare, forLoop, ifThen, unravel, whileLoop } from './statements.js';
 import { lerp, where } from './ternary.js';
-import { narrow, reshape, transpose } from './view.js';
+import { reshape, transpose } from './view.js';
+import { narrow } from './view-slice.js';
 
 /** Runs of this length are sorted by insertion before the merging starts. */
 const runLength = 16;

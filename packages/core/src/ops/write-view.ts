@@ -4,7 +4,8 @@ import { isFloat } from '../dtype.js';
 import { AutogradError, DTypeError, ShapeError } from '../errors.js';
 import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
-import { apply1, applyInPlace } from '../tensor/dispatch.js';
+import type { Primitive } from '../graph/primitive.js';
+import { apply1, applyInPlace, replaceWhole } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { cast, copy } from './cast.js';
@@ -30,7 +31,7 @@ function rowLength(last: number): number {
 /**
  * Input 0 (a vector) with the elements of input 1 at `offset + sum(i * stride)`. Positions must not coincide.
  */
-export const writeViewPrimitive = primitive<WriteAttrs>({
+export const writeViewPrimitive: Primitive = primitive<WriteAttrs>({
   name: 'writeView',
   infer([base, value], { shape }) {
     if (base.shape.length !== 1 || value.dtype !== base.dtype || sizeOf(value.shape) !== sizeOf(shape)) {
@@ -103,6 +104,7 @@ export function writeInto(target: Tensor, value: Tensor): void {
     });
   }
   if (sizeOf(target.shape) === 0) return;
+  if (replaceWhole(target, value)) return;
   noGrad(() =>
     composite('assign', () => {
       // Reading and writing one storage at once would depend on the order.

@@ -1,12 +1,12 @@
 /** The device tensors live on. */
-import { InterpreterDevice } from '../ir/interpret-device.js';
+import { createCpuDevice } from '../runtime/cpu/index.js';
 import type { Device } from '../runtime/device.js';
 
 let current: Device | null = null;
 
 /** The CPU device of this process, made at first use. */
 export function defaultDevice(): Device {
-  current ??= new InterpreterDevice();
+  current ??= createCpuDevice();
   return current;
 }
 

@@ -198,6 +198,22 @@ export function applyInPlace(primitive: Primitive, inputs: readonly Tensor[], at
   target.storage.version++;
 }
 
+/**
+ * In a trace: makes `value` the whole new content of a dense target that spans its storage, without a kernel of its own.
+ * Returns false where that does not apply, and has done nothing then.
+ */
+export function replaceWhole(target: Tensor, value: Tensor): boolean {
+  const trace = currentTrace();
+  if (trace === null || !isDense(target) || sizeOf(target.shape) !== target.storage.length || target.offset !== 0) return false;
+  const source = trace.operand(value);
+  if (!isDense(source.layout) || source.layout.offset !== 0 || sizeOf(source.value.shape) !== target.storage.length) return false;
+  // Later reads of the state go through a value of its own shape.
+  trace.operand(target);
+  trace.write(target.storage, source.value);
+  target.storage.version++;
+  return true;
+}
+
 /** A view of the same storage, with its gradient rule. */
 export function viewOf(t: Tensor, layout: Layout, name: string, vjp: (grad: Tensor) => Tensor): Tensor {
   t.assertLive(name);

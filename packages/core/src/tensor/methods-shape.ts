@@ -19,7 +19,7 @@ import { read, readSync } from './dispatch.js';
 import type { TypedArray } from './dispatch.js';
 import { itemOf, nest } from './host.js';
 import type { NestedValues } from './host.js';
-import { TensorReduceMethods } from './methods-reduce.js';
+import { TensorLinearMethods } from './methods-linear.js';
 import { formatTensor } from './print.js';
 import { keep } from './scope.js';
 import { Tensor } from './tensor.js';
@@ -31,7 +31,7 @@ function listOf(args: readonly (number | readonly number[])[]): readonly number[
 }
 
 /** Only `tensor.ts` imports this; see there. */
-export abstract class TensorShapeMethods extends TensorReduceMethods {
+export abstract class TensorShapeMethods extends TensorLinearMethods {
   /** `reshape([2, -1])` or `reshape(2, -1)`. */
   reshape(this: Tensor, ...shape: readonly number[] | readonly [Shape]): Tensor {
     return views.reshape(this, listOf(shape));
@@ -176,7 +176,7 @@ export abstract class TensorShapeMethods extends TensorReduceMethods {
     return nest(readSync(this), this.shape, this.dtype);
   }
   /** As PyTorch prints tensors. */
-  toString(this: Tensor): string {
+  override toString(this: Tensor): string {
     return formatTensor(this);
   }
   /** What console.log shows in Node. */

@@ -1,5 +1,5 @@
 /**
- * The tensor handle. Its methods come through a chain of base classes (base ← methods-math ← methods-shape ← Tensor), so
+ * The tensor handle. Its methods come through a chain of base classes (base ← math ← reduce ← linear ← shape ← Tensor), so
  * that they survive tree shaking; each link is imported by the next alone, which keeps the order of evaluation right
  * although the operations they call import this file.
  */

@@ -438,6 +438,12 @@ export class ModuleBuilder {
   exportFunction(name: string, index: number): void {
     this.exports.push({ name, kind: 0, index });
   }
+  /** Index of a function exported earlier. */
+  exportedFunction(name: string): number {
+    const found = this.exports.find((e) => e.kind === 0 && e.name === name);
+    if (!found) throw new CompilerError(`no function is exported as ${name}`);
+    return found.index;
+  }
   /** The module's function table (for `call_indirect`): entry i is function `elements[i]`. */
   table(elements: readonly number[]): void {
     this.tableElements = elements;

@@ -82,7 +82,8 @@ function restrict(part: ContractPart, starts: ReadonlyMap<number, number>, d: nu
   if (empty) dims.push({ extent: 0, role: 'k' });
   const move = (operand: ContractOperand): ContractOperand => ({
     ...operand,
-    coordinates: operand.coordinates.map((c) => {
+    // Nothing is read when there is nothing to add.
+    coordinates: (empty ? [] : operand.coordinates).map((c) => {
       let { offset } = c;
       const terms = c.terms.map((t) => {
         const start = starts.get(t.dim);

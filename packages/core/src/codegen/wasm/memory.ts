@@ -62,7 +62,8 @@ export function emitScalarLoad(em: Emitter, e: LoadExpr): void {
   const address = em.holdScalar(access.address);
   em.scalar(e.guard);
   const type = valTypeOf(e.type);
-  f.if(type).get(address);
+  f.if(type);
+  f.get(address);
   read();
   f.else();
   if (type === 'f32') f.f32(0);

@@ -7,7 +7,7 @@ import { type DType, dtypeInfo } from '../../dtype.js';
 import { CompilerError } from '../../errors.js';
 import { type BufferRef, type Expr, ExprBuilder, type LoadExpr, type Local, type LoopVar, operands } from '../../ir/expr.js';
 import type { ForStmt, Stmt, StoreStmt } from '../../ir/kernel.js';
-import { isMathOp, lowerMathExpr } from './math.js';
+import { lowerMath } from '../../ir/math.js';
 import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from './narrow.js';
 import { type Linear, linearForm, Ranges } from './ranges.js';
 
@@ -92,7 +92,6 @@ class Normalizer {
   private readonly options: NormalizeOptions;
   private readonly builder = new ExprBuilder();
   private readonly rewritten = new Map<Expr, Expr>();
-  private readonly lowered = new Map<Expr, Expr>();
   private readonly loads = new Map<Expr, Access>();
   private readonly stores = new Map<Stmt, Access>();
   private readonly pointers = new Map<number, Local>();
@@ -268,9 +267,9 @@ class Normalizer {
       case 'load':
         return this.loadOf(e.buffer, this.expr(e.index), e.guard ? this.expr(e.guard) : null);
       case 'unary':
-        return this.lower(b.unary(e.op, this.expr(e.a)));
+        return lowerMath(b, b.unary(e.op, this.expr(e.a)));
       case 'binary':
-        return this.lower(b.binary(e.op, this.expr(e.a), this.expr(e.b)));
+        return lowerMath(b, b.binary(e.op, this.expr(e.a), this.expr(e.b)));
       case 'select':
         return b.select(this.expr(e.condition), this.expr(e.a), this.expr(e.b));
       case 'cast':
@@ -281,16 +280,6 @@ class Normalizer {
         return e satisfies never;
     }
   }
-  /** Expands transcendentals, also those an expansion is made of. */
-  private lower(e: Expr): Expr {
-    if ((e.kind !== 'unary' && e.kind !== 'binary') || !isMathOp(e.op)) return e;
-    const found = this.lowered.get(e);
-    if (found) return found;
-    const expanded = lowerMathExpr(this.builder, e);
-    this.lowered.set(e, expanded);
-    return expanded;
-  }
-
   private loadOf(buffer: BufferRef, index: Expr, guard: Expr | null): Expr {
     const { param, dtype } = buffer;
     if (dtype === 'float16') return halfToFloat(this.builder, this.rawLoad({ param, dtype: 'int16' }, index, guard));

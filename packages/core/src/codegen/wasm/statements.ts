@@ -1,14 +1,14 @@
 /** Emission of statements: loops, conditions, locals and reductions. */
-import { dtypeInfo, type ScalarType } from '../../dtype.js';
+import type { ScalarType } from '../../dtype.js';
 import { CompilerError } from '../../errors.js';
 import type { Expr, Local, LoopVar } from '../../ir/expr.js';
 import type { AccumulateStmt, ForStmt, IfStmt, ReduceOp, Stmt, WhileStmt } from '../../ir/kernel.js';
 import type { FunctionBuilder, ModuleBuilder, WasmLocal } from './asm.js';
-import { Emitter, pushConstant } from './emitter.js';
+import { Emitter } from './emitter.js';
 import { Effects, Hoister, type Induction } from './hoist.js';
 import { Lanes } from './lanes.js';
 import { emitScalarStore, emitVectorStore } from './memory.js';
-import type { NormalBody } from './normalize.js';
+import { accessOf, type NormalBody } from './normalize.js';
 import { scalarBinary } from './scalar-ops.js';
 import { componentCount, isWide, splatBytes, valTypeOf } from './types.js';
 import { combineVectors, extractLane } from './vector-ops.js';
@@ -49,7 +49,7 @@ export class StatementEmitter {
   private readonly hoister: Hoister;
   private readonly mainLanes = new Map<ForStmt, Lanes>();
   /** Accumulators of vector loops whose lanes are combined only after an enclosing serial loop. */
-  private readonly deferred = new Map<Local, readonly WasmLocal[]>();
+  private readonly deferred = new Set<Local>();
 
   constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody) {
     this.f = f;
@@ -207,21 +207,20 @@ export class StatementEmitter {
     const components = em.vectorOf(local);
     if (!components) throw new CompilerError(`${local.name} has no lanes to accumulate in`);
     const count = componentCount(local.type, em.lanes.units);
-    const fresh: WasmLocal[] = [];
+    // A value that reads the local may need several of its components: compute all before any changes.
+    if ((this.normal.dependencies.of(value) & this.normal.dependencies.bit(local)) !== 0n) em.preloadVector(value, count);
     for (let c = 0; c < count; c++) {
       const component = components[c];
-      if (!component) continue;
-      const added = em.holdVector(value, c);
-      combineVectors(f, op, local.type, component, added);
-      const next = em.mask || isWide(local.type) !== isWide(value.type) ? em.temporary('v128') : component;
-      f.set(next);
-      if (next !== component) this.selectActive(local.type, c, next, component);
-      fresh.push(next);
+      if (!component) throw new CompilerError(`${local.name} has too few lanes`);
+      combineVectors(f, op, local.type, component, em.holdVector(value, c));
+      if (em.mask) {
+        const next = em.temporary('v128');
+        f.set(next);
+        this.selectActive(local.type, c, next, component);
+        f.get(next);
+      }
+      f.set(component);
     }
-    fresh.forEach((next, c) => {
-      const component = components[c];
-      if (component && next !== component) f.get(next).set(component);
-    });
   }
 
   // Conditions.
@@ -349,7 +348,7 @@ export class StatementEmitter {
     let lanes = this.mainLanes.get(stmt);
     if (!lanes) {
       const extent = typeof stmt.extent === 'number' ? stmt.extent : this.normal.ranges.of(stmt.extent).high;
-      let units = chooseUnits(this.em, stmt);
+      let units = chooseUnits(this.em, this.makeLanes(stmt, 1), stmt.body);
       while (units > 1 && extent < 4 * units) units /= 2;
       lanes = this.makeLanes(stmt, units);
       this.mainLanes.set(stmt, lanes);
@@ -542,6 +541,7 @@ export class StatementEmitter {
     scalarBinary(f, this.module, op, type);
     f.set(home);
     this.accumulators.delete(local);
+    this.deferred.delete(local);
     em.bindScalar(local, home);
     em.invalidate(this.normal.dependencies.bit(local));
   }
@@ -586,8 +586,44 @@ export class StatementEmitter {
     for (const [local, { op, units }] of candidates) {
       if (refused.has(local) || this.deferred.has(local)) continue;
       started.push(this.startReduction({ local, op }, units));
-      this.deferred.set(local, this.accumulators.get(local) ?? []);
+      this.deferred.add(local);
     }
     return started;
   }
+}
+
+function pushExtent(f: FunctionBuilder, extent: number | WasmLocal): void {
+  if (typeof extent === 'number') f.i32(extent);
+  else f.get(extent);
+}
+
+/**
+ * Vectors per 32-bit value in the main part of a vector loop: several when the body is small, so that the latencies
+ * of independent lanes overlap; few when many values compete for registers.
+ */
+function chooseUnits(em: Emitter, lanes: Lanes, body: readonly Stmt[]): number {
+  const seen = new Set<Expr>();
+  let weight = 0;
+  const visit = (e: Expr): void => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    const varying = lanes.shape(e) === 'varying';
+    if (varying) weight += isWide(e.type) ? 2 : 1;
+    // Lanes that are loaded one at a time gain nothing from more lanes.
+    if (varying && e.kind === 'load' && (lanes.shape(accessOf(em.normal, e).address) === 'varying' || e.guard)) weight += 8;
+    em.inputs(e).forEach(visit);
+  };
+  const walk = (stmts: readonly Stmt[]): void => {
+    for (const stmt of stmts) {
+      em.roots(stmt).forEach(visit);
+      weight++;
+      if (stmt.kind === 'for' || stmt.kind === 'while') walk(stmt.body);
+      else if (stmt.kind === 'if') {
+        walk(stmt.then);
+        walk(stmt.otherwise);
+      }
+    }
+  };
+  walk(body);
+  return weight <= 12 ? 4 : weight <= 48 ? 2 : 1;
 }

@@ -68,7 +68,9 @@ function erfcOfPositive(m: Lane, a: Expr): Expr {
   const power = expScaled(m, m.neg(high));
   const q = m.div(m.sub(limited, 3), m.add(limited, 3));
   const slow = m.div(m.poly(q, erfcScaled[m.type]), m.add(m.add(limited, limited), 1));
-  return scale(m, { value: m.mul(m.sub(power.value, m.mul(power.value, low)), slow), bits: power.bits });
+  // slow * (1 + (e^r - 1) - low e^r), the small terms first.
+  const small = m.sub(power.minusOne, m.mul(power.value, low));
+  return scale(m, { value: m.add(slow, m.mul(slow, small)), bits: power.bits });
 }
 
 export function erfc(m: Lane, x: Expr): Expr {

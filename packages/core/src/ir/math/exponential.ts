@@ -57,10 +57,10 @@ function reduce(m: Lane, x: Expr): { r: Expr; bits: Expr } {
 }
 
 /** e^x without the scaling; x must be within the range of {@link clampExponent}. */
-export function expScaled(m: Lane, x: Expr): Scaled {
+export function expScaled(m: Lane, x: Expr): Scaled & { readonly minusOne: Expr } {
   const { r, bits } = reduce(m, x);
-  const tail = m.mul(m.mul(r, r), m.poly(r, expTail[m.type]));
-  return { value: m.add(m.add(r, tail), 1), bits };
+  const minusOne = m.add(r, m.mul(m.mul(r, r), m.poly(r, expTail[m.type])));
+  return { value: m.add(minusOne, 1), minusOne, bits };
 }
 
 /** Limits x to where e^x is neither 0 nor infinite, plus a margin; NaN stays. */

@@ -44,7 +44,9 @@ function powerExtended(m: Lane, a: Expr, y: Expr): Expr {
   const finite = scale(m, { value: m.add(power.value, m.mul(power.value, correction)), bits: power.bits });
   const atZero = m.select(m.lt(y, 0), Infinity, 0);
   const atInfinity = m.select(m.lt(y, 0), 0, Infinity);
-  return m.select(m.eq(a, 0), atZero, m.select(m.eq(a, Infinity), atInfinity, finite));
+  const result = m.select(m.eq(a, 0), atZero, m.select(m.eq(a, Infinity), atInfinity, finite));
+  const undefinedInput = m.or(m.binary('ne', a, a), m.binary('ne', y, y));
+  return m.select(undefinedInput, NaN, result);
 }
 
 export function pow(m: Lane, x: Expr, y: Expr): Expr {

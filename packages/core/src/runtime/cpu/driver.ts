@@ -22,18 +22,22 @@ export interface DriverExports {
    * go on from, or 0 at the end.
    */
   walkSolo(pc: number, record: number, budget: number): number;
-  /** Walks the commands as one of a team. */
-  walkTeam(pc: number, record: number, rank: number, team: number, maySleep: number): void;
+  /** Walks the commands as one of a team; rank 0 leads. */
+  walkTeam(pc: number, record: number, rank: number, maySleep: number): void;
   /** Returns when the record's ticket or inbox differ from the given ones. Spins, then sleeps. */
   idle(record: number, ticket: number, inbox: number, spins: number): void;
-  /** The worker leaves the run; 1 if it was the last. */
+  /** An invited worker's rank in the run of this number, or -1 if it is too late. */
+  enter(run: number): number;
+  /** A worker that entered leaves; 1 if it ends a run that nobody waits for. */
   retire(): number;
-  /** Returns when all workers have left the run. */
-  join(maySleep: number, spins: number): void;
+  /** The leader closes the run to latecomers and returns when all of the `invited` workers that entered have left. */
+  join(invited: number, maySleep: number): void;
 }
 
-/** Rounds of the barrier's loop before a thread sleeps. */
-const barrierSpins = 20000;
+/** Rounds of the barrier's loop before a thread sleeps: about 50 microseconds. */
+const barrierSpins = 40_000;
+/** Rounds the leader waits for the last workers before it sleeps: about 50 microseconds. */
+const joinSpins = 50_000;
 const everyone = -1;
 
 /** Bytes of the driver module. It imports `env.memory` and `env.table`. */
@@ -44,23 +48,41 @@ export function emitDriver(options: DriverOptions): Uint8Array<ArrayBuffer> {
   const kernelType = module.type(['i32', 'i32', 'i32', 'i32'], []);
   emitWalk(module, kernelType, options.shared, null);
   if (options.shared) {
-    const barrier = emitBarrier(module);
+    const close = emitClose(module);
+    const barrier = emitBarrier(module, close);
     emitWalk(module, kernelType, true, barrier);
     emitIdle(module);
+    emitEnter(module);
     emitRetire(module);
-    emitJoin(module);
+    emitJoin(module, close);
   }
   return module.finish();
 }
 
-/** `(team, maySleep) -> stop` */
-function emitBarrier(module: ModuleBuilder): number {
+/** `() -> workers`: no worker enters any more; how many have. Sets the size of the team. */
+function emitClose(module: ModuleBuilder): number {
+  const f = module.function([], ['i32']);
+  const gate = f.local('i32');
+  f.i32(control.gate).i32(0x80).mem('i32.atomic.rmw.or').i32(0x7f).op('i32.and').set(gate);
+  f.i32(control.team).get(gate).i32(1).op('i32.add').mem('i32.atomic.store');
+  f.get(gate);
+  return f.index;
+}
+
+/** `(rank, maySleep) -> stop` */
+function emitBarrier(module: ModuleBuilder, close: number): number {
   const f = module.function(['i32', 'i32'], ['i32']);
-  const [team, maySleep] = f.params as [WasmLocal, WasmLocal];
+  const [rank, maySleep] = f.params as [WasmLocal, WasmLocal];
   const generation = f.local('i32');
   const spins = f.local('i32');
   f.i32(control.generation).mem('i32.atomic.load').set(generation);
-  f.i32(control.arrived).i32(1).mem('i32.atomic.rmw.add').i32(1).op('i32.add').get(team).op('i32.eq');
+  // The team may have no size yet: then its leader, who must pass here too, gives it one before it counts itself.
+  f.get(rank).i32(control.team).mem('i32.atomic.load').op('i32.or').op('i32.eqz');
+  f.if();
+  f.call(close).op('drop');
+  f.end();
+  f.i32(control.arrived).i32(1).mem('i32.atomic.rmw.add').i32(1).op('i32.add');
+  f.i32(control.team).mem('i32.atomic.load').op('i32.eq');
   f.if();
   f.i32(control.arrived).i32(0).mem('i32.atomic.store');
   f.i32(control.claim).i32(0).mem('i32.atomic.store');
@@ -103,6 +125,7 @@ function emitIdle(module: ModuleBuilder): void {
   const f = module.function(['i32', 'i32', 'i32', 'i32'], [], 'idle');
   const [own, ticket, inbox, spins] = f.params as [WasmLocal, WasmLocal, WasmLocal, WasmLocal];
   const epoch = f.local('i32');
+  const left = f.local('i32');
   const called = (): void => {
     f.get(own).mem('i32.atomic.load', record.ticket).get(ticket).op('i32.ne');
     f.get(own).mem('i32.atomic.load', record.inbox).get(inbox).op('i32.ne').op('i32.or');
@@ -110,52 +133,70 @@ function emitIdle(module: ModuleBuilder): void {
     f.return();
     f.end();
   };
+  f.get(spins).set(left);
   const again = f.loop();
   called();
-  f.get(spins);
+  f.get(left);
   f.if();
-  f.get(spins).i32(1).op('i32.sub').set(spins);
+  f.get(left).i32(1).op('i32.sub').set(left);
   f.br(again);
   f.end();
   f.i32(control.epoch).mem('i32.atomic.load').set(epoch);
   called();
   sleep(f, control.idle, () => f.i32(control.epoch), epoch);
+  // Woken without a ticket, it is about to get one: it spins again.
+  f.get(spins).set(left);
   f.br(again);
   f.end();
+}
+
+function emitEnter(module: ModuleBuilder): void {
+  const f = module.function(['i32'], ['i32'], 'enter');
+  const [run] = f.params as [WasmLocal];
+  const gate = f.local('i32');
+  const again = f.loop();
+  f.i32(control.gate).mem('i32.atomic.load').tee(gate);
+  f.i32(8).op('i32.shr_u').get(run).op('i32.ne');
+  f.get(gate).i32(0x80).op('i32.and').op('i32.or');
+  f.if();
+  f.i32(-1).return();
+  f.end();
+  f.i32(control.gate).get(gate).get(gate).i32(1).op('i32.add').mem('i32.atomic.rmw.cmpxchg').get(gate).op('i32.ne').brIf(again);
+  f.end();
+  f.get(gate).i32(0x7f).op('i32.and').i32(control.firstRank).mem('i32.atomic.load').op('i32.add');
 }
 
 function emitRetire(module: ModuleBuilder): void {
   const f = module.function([], ['i32'], 'retire');
-  f.i32(control.active).i32(1).mem('i32.atomic.rmw.sub').i32(1).op('i32.eq');
+  const notify = f.local('i32');
+  // Read before leaving: afterwards the word may belong to the next run.
+  f.i32(control.notify).mem('i32.atomic.load').set(notify);
+  f.i32(control.active).i32(1).mem('i32.atomic.rmw.sub').i32(1).op('i32.eq').get(notify).i32(0).op('i32.ne').op('i32.and');
   f.if();
   f.i32(control.finished).i32(1).mem('i32.atomic.rmw.add').op('drop');
+  f.i32(control.finished).i32(everyone).mem('memory.atomic.notify').op('drop');
+  f.get(notify).i32(2).op('i32.eq').return();
+  f.end();
   f.i32(control.leaderSleeps).mem('i32.atomic.load');
   f.if();
   f.i32(control.active).i32(everyone).mem('memory.atomic.notify').op('drop');
   f.end();
-  f.i32(control.notify).mem('i32.atomic.load').i32(1).op('i32.eq');
-  f.if();
-  f.i32(control.finished).i32(everyone).mem('memory.atomic.notify').op('drop');
-  f.end();
-  f.i32(1).return();
-  f.end();
   f.i32(0);
 }
 
-function emitJoin(module: ModuleBuilder): void {
+function emitJoin(module: ModuleBuilder, close: number): void {
   const f = module.function(['i32', 'i32'], [], 'join');
-  const [maySleep, spins] = f.params as [WasmLocal, WasmLocal];
+  const [invited, maySleep] = f.params as [WasmLocal, WasmLocal];
   const active = f.local('i32');
+  const late = f.local('i32');
+  const spins = f.local('i32');
+  f.get(invited).call(close).op('i32.sub').set(late);
   const again = f.loop();
-  f.i32(control.active).mem('i32.atomic.load').tee(active).op('i32.eqz');
+  f.i32(control.active).mem('i32.atomic.load').tee(active).get(late).op('i32.eq');
   f.if();
   f.return();
   f.end();
-  f.get(spins);
-  f.if();
-  f.get(spins).i32(1).op('i32.sub').set(spins);
-  f.br(again);
-  f.end();
+  f.get(spins).i32(1).op('i32.add').tee(spins).i32(joinSpins).op('i32.lt_u').brIf(again);
   f.get(maySleep);
   f.if();
   sleep(f, control.leaderSleeps, () => f.i32(control.active), active);
@@ -168,9 +209,9 @@ function emitJoin(module: ModuleBuilder): void {
 function emitWalk(module: ModuleBuilder, kernelType: number, shared: boolean, barrier: number | null): void {
   const team = barrier !== null;
   const f = team
-    ? module.function(['i32', 'i32', 'i32', 'i32', 'i32'], [], 'walkTeam')
+    ? module.function(['i32', 'i32', 'i32', 'i32'], [], 'walkTeam')
     : module.function(['i32', 'i32', 'i32'], ['i32'], 'walkSolo');
-  const [pc, own, rankOrBudget, size, maySleep] = f.params as [WasmLocal, WasmLocal, WasmLocal, WasmLocal, WasmLocal];
+  const [pc, own, rankOrBudget, maySleep] = f.params as [WasmLocal, WasmLocal, WasmLocal, WasmLocal];
   const args = f.local('i32');
   const entry = f.local('i32');
   const last = f.local('i32');
@@ -200,7 +241,7 @@ function emitWalk(module: ModuleBuilder, kernelType: number, shared: boolean, ba
   };
   const meet = (): void => {
     if (barrier === null) return;
-    f.get(size).get(maySleep).call(barrier);
+    f.get(rankOrBudget).get(maySleep).call(barrier);
     leaveIf();
   };
   /** Pushes the address of the arguments that operand 1 names; 0 means the thread's own area. */

@@ -20,7 +20,7 @@ export const control = {
   claim: 0x500,
   /** Two decisions of `while`/`branch`, used in turn. */
   decisions: 0x540,
-  /** Workers that have not left the current run. */
+  /** Invited workers that have not left the current run; those that came too late to enter never do. */
   active: 0x580,
   /** 1 while the leader sleeps on `active`. */
   leaderSleeps: 0x5c0,
@@ -30,15 +30,19 @@ export const control = {
   idle: 0x640,
   /** Number of runs the pool finished; `Atomics.waitAsync` listens to it. */
   finished: 0x680,
-  /** What the workers of the current run read: address of the commands and size of the team. */
-  commands: 0x6c0,
-  team: 0x6c4,
+  /** Number of the current run << 8, 0x80 once closed to latecomers, and how many workers have entered. */
+  gate: 0x6c0,
+  /** What the workers of a run read: address of the commands and rank of the first worker to enter. */
+  commands: 0x700,
+  firstRank: 0x704,
   /** 1: the last worker to leave must wake the listeners of `finished`; 2: it must post a message. */
-  notify: 0x6c8,
+  notify: 0x708,
+  /** Size of the team; 0 until the leader has closed the gate. */
+  team: 0x740,
   /** 1 + index of the thread whose error text is stored (0: none), command it was at, length of the text. */
-  errorThread: 0x700,
-  errorCommand: 0x704,
-  errorLength: 0x708,
+  errorThread: 0x780,
+  errorCommand: 0x784,
+  errorLength: 0x788,
 } as const;
 
 /** UTF-8 text of the first error of a run. */
@@ -56,7 +60,7 @@ export function recordAddress(thread: number): number {
 
 /** Byte offsets in a thread's record. */
 export const record = {
-  /** Grows when the thread is asked to take part in a run. */
+  /** Number of the last run that the thread was invited to. */
   ticket: 0,
   /** Number of messages posted to the thread. */
   inbox: 4,
@@ -70,8 +74,6 @@ export const record = {
   args: 20,
   /** Address of its kernel scratch memory. */
   scratch: 24,
-  /** Its rank in the current team; rank 0 leads. */
-  rank: 28,
   /** Indices of the enclosing `repeat` steps, outermost first. */
   counters: 64,
 } as const;

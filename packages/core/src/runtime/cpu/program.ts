@@ -38,6 +38,10 @@ export interface Program {
   readonly workspaceWords: readonly number[];
   /** Whether several threads have something to share. */
   readonly parallel: boolean;
+  /** Whether the threads have to meet on the way. */
+  readonly meets: boolean;
+  /** Scalar operations the threads can share; Infinity when a condition decides how many. */
+  readonly sharedWork: number;
   /** Most arguments a call computes at run time. */
   readonly computedArgs: number;
   /** First word of each phase, ascending, and the kernel it belongs to. */
@@ -60,6 +64,10 @@ class ProgramWriter {
   readonly phaseKernels: string[] = [];
   computedArgs = 0;
   parallel = false;
+  meets = false;
+  sharedWork = 0;
+  /** Rounds of the enclosing loops. */
+  private rounds = 1;
   private since: Since = 'nothing';
   private depth = 0;
   /** True inside a region that one thread walks. */
@@ -101,6 +109,8 @@ class ProgramWriter {
       patches,
       workspaceWords,
       parallel: this.parallel,
+      meets: this.meets,
+      sharedWork: this.sharedWork,
       computedArgs: this.computedArgs,
       phaseWords: this.phaseWords,
       phaseKernels: this.phaseKernels,
@@ -174,6 +184,7 @@ class ProgramWriter {
       });
     }
     const small = step.work <= smallWork;
+    if (!this.alone) this.sharedWork += step.work * this.rounds;
     const computed = this.computeArgs(step.args, true);
     linked.compiled.phases.forEach((phase, p) => {
       const entries = phase
@@ -207,7 +218,10 @@ class ProgramWriter {
     const start = this.words.length;
     // The second round meets what the end of the body left behind.
     if (!this.alone) this.since = 'all';
+    const { rounds } = this;
+    this.rounds *= step.count;
     this.steps(step.body);
+    this.rounds = rounds;
     this.words.push(commandCode.again, level, step.count, start);
     this.relocations.push(this.words.length - 1);
     this.depth--;
@@ -216,10 +230,13 @@ class ProgramWriter {
   private while(step: Extract<Step, { kind: 'while' }>): void {
     const start = this.words.length;
     if (!this.alone) this.since = 'all';
+    const { rounds } = this;
+    this.rounds = Number.POSITIVE_INFINITY;
     this.steps(step.before);
     const exit = this.condition(step.condition);
     const decided = this.since;
     this.steps(step.body);
+    this.rounds = rounds;
     this.words.push(commandCode.jump, start);
     this.relocations.push(this.words.length - 1);
     this.land(exit);
@@ -251,7 +268,10 @@ class ProgramWriter {
     const at = this.words.length;
     this.words.push(this.alone ? commandCode.test : commandCode.decide, 0, 0);
     if (!computed) this.arrays.push({ user: at + 1, addresses: [address], workspace: false });
-    if (!this.alone) this.since = 'nothing';
+    if (!this.alone) {
+      this.since = 'nothing';
+      this.meets = true;
+    }
     return at + 2;
   }
 
@@ -272,6 +292,7 @@ class ProgramWriter {
 
   private barrier(): void {
     this.words.push(commandCode.barrier);
+    this.meets = true;
     this.since = 'nothing';
   }
   private emitTarget(code: number): number {

@@ -26,12 +26,22 @@ interface Job {
 
 /** How long a slice of a run on the event loop's own thread aims to take, in milliseconds. */
 const sliceTime = 6;
-/** Rounds the leader waits for the last workers before it sleeps: about 50 microseconds. */
-const joinSpins = 20000;
+
+/** Scalar operations that take about as long as it takes to wake a worker. */
+const wakeWork = 200_000;
+/** Programs below {@link wakeWork} wake the workers when they follow one another within this time, in milliseconds. */
+const wakeGap = 0.05;
+/**
+ * A program of fewer scalar operations goes on with the threads that have woken up when it first needs them to meet;
+ * one of more waits for all of them.
+ */
+const longWork = 4_000_000;
 
 export class Scheduler {
   /** Address of the main thread's kernel scratch memory. */
   scratch = 0;
+  /** When a program last ran on this thread that the sleeping workers could have shared. */
+  private lastShared = 0;
   /** The asynchronous run under way. */
   private current: Job | null = null;
   private readonly queue: Job[] = [];
@@ -68,7 +78,15 @@ export class Scheduler {
       this.startPool(executable, this.threads - 1);
       const wanted = Math.min(pool.size, this.threads - 1);
       const ready = pool.ready(executable.published, wanted);
-      if (wanted > 0 && ready.length === wanted) return this.runTeam(executable, ready, pool);
+      if (wanted > 0 && ready.length === wanted) {
+        if (executable.program.sharedWork >= wakeWork || !pool.asleep) return this.runTeam(executable, ready, pool);
+        // Done before anybody else would be awake. Where more of its kind follow closely, workers stay awake.
+        if (performance.now() - this.lastShared < wakeGap) pool.wake();
+        this.clearStop();
+        this.walkAlone(executable, executable.commands);
+        this.lastShared = performance.now();
+        return;
+      }
     }
     this.clearStop();
     this.walkAlone(executable, executable.commands);
@@ -120,7 +138,7 @@ export class Scheduler {
     if (current === null) return;
     if (current.state === 'pool') {
       this.stop(1);
-      this.driver.join(this.maySleep, joinSpins);
+      this.awaitPool();
     }
     this.settle(current, reason);
   }
@@ -168,18 +186,22 @@ export class Scheduler {
   }
 
   private runTeam(executable: CpuExecutable, workers: readonly number[], pool: Pool): void {
+    const { program, commands } = executable;
+    const { i32 } = this.heap;
     this.threadMemory.ensure(workers);
-    pool.dispatch(workers, executable.commands, workers.length + 1, 1, 0);
+    const waitsForAll = program.meets && program.sharedWork >= longWork;
+    pool.dispatch(workers, commands, waitsForAll ? workers.length + 1 : 0, 1, 0);
     let own: TriremeError | null = null;
     try {
-      this.driver.walkTeam(executable.commands, this.record, 0, workers.length + 1, this.maySleep);
+      this.driver.walkTeam(commands, this.record, 0, this.maySleep);
     } catch (error) {
       own = this.trapped(executable, executable.kernelAt(this.threadMemory.commandOf(0)), error);
       this.stop(2);
     }
-    this.driver.join(this.maySleep, joinSpins);
+    this.driver.join(workers.length, this.maySleep);
+    if (((i32[control.gate / 4] as number) & 0x7f) > 0) Atomics.add(i32, control.finished / 4, 1);
     if (own !== null) throw own;
-    if (this.heap.i32[control.stop / 4] === 2) throw this.workerError(executable);
+    if (i32[control.stop / 4] === 2) throw this.workerError(executable);
   }
 
   /** Makes every thread of the run leave at its next check. */
@@ -238,6 +260,15 @@ export class Scheduler {
     job.state = 'pool';
     pool.dispatch(ready, executable.commands, ready.length, 0, waitAsync === undefined ? 2 : 1);
     this.watch(job);
+  }
+  /** Blocks until the workers have left the asynchronous run. */
+  private awaitPool(): void {
+    const { i32 } = this.heap;
+    for (;;) {
+      const finished = Atomics.load(i32, control.finished / 4);
+      if (Atomics.load(i32, control.active / 4) === 0) return;
+      if (this.maySleep === 1) Atomics.wait(i32, control.finished / 4, finished);
+    }
   }
   /** Waits, without blocking, for the workers to leave the run. */
   private watch(job: Job): void {
@@ -318,7 +349,7 @@ export class Scheduler {
   private complete(job: Job): void {
     try {
       if (job.state === 'pool') {
-        this.driver.join(this.maySleep, joinSpins);
+        this.awaitPool();
         this.settlePool(job);
       } else {
         if (job.state === 'slices') this.walkAlone(job.executable, job.at);

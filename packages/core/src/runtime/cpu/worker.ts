@@ -96,23 +96,24 @@ function serve(thread: Thread, port: Port, inbox: number): void {
     const ticket = Atomics.load(words, ticketWord);
     if (ticket !== served) {
       served = ticket;
+      const rank = driver.enter(ticket);
+      if (rank < 0) continue;
       try {
-        run(driver, words, own);
+        run(driver, words, own, rank);
       } catch (error) {
         reportError(words, init.thread, own + record.command, error);
       }
-      if (driver.retire() === 1 && Atomics.load(words, control.notify / 4) === 2) port.post({ kind: 'finished' });
+      if (driver.retire() === 1) port.post({ kind: 'finished' });
     } else if (Atomics.load(words, inboxWord) !== inbox) return;
   }
 }
 /** The last ticket this thread has served. */
 let served = 0;
 
-function run(driver: DriverExports, words: Int32Array, own: number): void {
+function run(driver: DriverExports, words: Int32Array, own: number, rank: number): void {
   const commands = words[control.commands / 4] as number;
-  const team = words[control.team / 4] as number;
-  if (team > 1) {
-    driver.walkTeam(commands, own, words[(own + record.rank) / 4] as number, team, 1);
+  if (words[control.team / 4] !== 1) {
+    driver.walkTeam(commands, own, rank, 1);
     return;
   }
   let at = commands;

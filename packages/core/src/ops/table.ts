@@ -1,0 +1,44 @@
+/** Every primitive there is: what tests and the support matrix go through. */
+import type { Primitive } from '../graph/primitive.js';
+import { binaryPrimitives } from './binary.js';
+import { castPrimitives } from './cast.js';
+import { contractPrimitives } from './contract.js';
+import { convPrimitives } from './conv-primitives.js';
+import { createPrimitives } from './create.js';
+import { gatherPrimitives } from './gather.js';
+import { iotaPrimitives } from './iota.js';
+import { joinPrimitives } from './join.js';
+import { padPrimitives } from './pad.js';
+import { poolPrimitives } from './pool.js';
+import { reducePrimitives } from './reduce.js';
+import { scanPrimitives } from './scan.js';
+import { scatterPrimitives } from './scatter.js';
+import { searchPrimitives } from './search.js';
+import { sortPrimitives } from './sort.js';
+import { ternaryPrimitives } from './ternary.js';
+import { unaryPrimitives } from './unary.js';
+import { viewPrimitives } from './view-slice.js';
+import { writeViewPrimitive } from './write-view.js';
+
+/** By family; each name occurs once. */
+export const allPrimitives: readonly Primitive[] = [
+  ...castPrimitives,
+  ...unaryPrimitives,
+  ...binaryPrimitives,
+  ...ternaryPrimitives,
+  ...createPrimitives,
+  ...iotaPrimitives,
+  ...reducePrimitives,
+  ...scanPrimitives,
+  ...sortPrimitives,
+  ...searchPrimitives,
+  ...contractPrimitives,
+  ...convPrimitives,
+  ...poolPrimitives,
+  ...padPrimitives,
+  ...gatherPrimitives,
+  ...scatterPrimitives,
+  ...joinPrimitives,
+  ...viewPrimitives,
+  writeViewPrimitive,
+];
