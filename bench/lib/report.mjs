@@ -8,6 +8,9 @@ import { median, proof } from './measure.mjs';
  * @typedef {import('../workloads.mjs').Workload} Workload
  */
 
+/** A factor this close to 1 is no difference: two equal processes come out that far apart. */
+const MARGIN = 1.05;
+
 /** @returns {result is Measured} */
 const measured = (/** @type {Measured | Trouble} */ result) => 'times' in result;
 
@@ -63,7 +66,7 @@ export function rowOf({ workload, threads, tier, peer, ours, theirs }) {
     const low = Math.min(...b.rounds) / Math.max(...a.rounds);
     const high = Math.max(...b.rounds) / Math.min(...a.rounds);
     row.ratioRange = [round(low, 3), round(high, 3)];
-    row.verdict = low > 1 ? 'ahead' : high < 1 ? 'behind' : 'within the noise';
+    row.verdict = low > MARGIN ? 'ahead' : high < 1 / MARGIN ? 'behind' : 'within the noise';
   }
   const proved = [a, b].filter((side) => side.detail !== undefined);
   row.lossesMatch = proved.length > 0 && proved.every((side) => side.detail?.match);

@@ -31,6 +31,8 @@ export interface GradOptions extends BackwardOptions {
   readonly gradOutputs?: Tensor | readonly (Tensor | null)[] | null;
   /** Gives null for inputs that the outputs do not depend on, instead of throwing. */
   readonly allowUnused?: boolean;
+  /** Gradients end at the inputs: what an input depends on gets none through it. */
+  readonly stopAtInputs?: boolean;
 }
 
 interface Root {
@@ -81,13 +83,13 @@ class BackwardPass {
   private readonly results: (Tensor | null)[];
   private readonly retainGraph: boolean;
 
-  constructor(roots: readonly Root[], targets: readonly Edge[] | null, retainGraph: boolean) {
+  constructor(roots: readonly Root[], targets: readonly Edge[] | null, retainGraph: boolean, stopAtTargets = false) {
     this.targets = targets;
     this.retainGraph = retainGraph;
     this.results = targets === null ? [] : targets.map(() => null);
     this.order = reachable(roots.map((root) => root.edge.node));
     this.ends = new Set(targets?.map((target) => target.node));
-    this.leading = targets === null ? null : leadingTo(this.order, this.ends);
+    this.leading = targets === null ? null : leadingTo(this.order, this.ends, stopAtTargets);
     this.start(roots);
   }
 
@@ -228,10 +230,11 @@ function reachable(roots: readonly GradNode[]): GradNode[] {
 }
 
 /** Those nodes from which a target can be reached. */
-function leadingTo(order: readonly GradNode[], ends: ReadonlySet<GradNode>): Set<GradNode> {
+function leadingTo(order: readonly GradNode[], ends: ReadonlySet<GradNode>, stopAtEnds: boolean): Set<GradNode> {
   const leading = new Set<GradNode>();
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i];
+    if (stopAtEnds && ends.has(node)) continue;
     if (node.edges.some((edge) => edge !== null && (leading.has(edge.node) || ends.has(edge.node)))) leading.add(node);
   }
   return leading;
@@ -246,11 +249,11 @@ function checkGradient(node: GradNode, k: number, grad: Tensor): void {
   );
 }
 
-function runPass(roots: readonly Root[], targets: readonly Edge[] | null, options: BackwardOptions): (Tensor | null)[] {
+function runPass(roots: readonly Root[], targets: readonly Edge[] | null, options: GradOptions): (Tensor | null)[] {
   const createGraph = options.createGraph ?? false;
   const former = setGradEnabled(createGraph);
   try {
-    return new BackwardPass(roots, targets, options.retainGraph ?? createGraph).run();
+    return new BackwardPass(roots, targets, options.retainGraph ?? createGraph, options.stopAtInputs).run();
   } finally {
     setGradEnabled(former);
   }

@@ -284,7 +284,7 @@ class LoopsBuilder {
       const body: Stmt[] = [];
       for (const node of elements) body.push(...this.elementStores(node));
       reduces.forEach((node, i) => {
-        const value = this.evaluate(this.emitter.load(node.inputs[0], this.axis, null));
+        const value = this.emitter.b.cast(this.evaluate(this.emitter.load(node.inputs[0], this.axis, null)), locals[i].type);
         const { lowering } = node.primitive;
         if (lowering.kind === 'reduce') body.push({ kind: 'accumulate', local: locals[i], op: lowering.op, value });
       });

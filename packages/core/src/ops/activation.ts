@@ -3,8 +3,8 @@ import { ShapeError } from '../errors.js';
 import { formatShape, normalizeAxis } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { add, div, gt, le, logicalAnd, logicalOr, lt, maximum, minimum, mul, sub } from './binary.js';
-import { requireKind, stopGradient } from './common.js';
+import { add, div, gt, logicalOr, lt, maximum, minimum, mul, sub } from './binary.js';
+import { requireKind } from './common.js';
 import { where } from './ternary.js';
 import { abs, clampToNumbers, erf, exp, expm1, log1p, neg, sigmoid, tanh } from './unary.js';
 import { reshape } from './view.js';
@@ -95,10 +95,7 @@ export function relu6(x: Tensor): Tensor {
 /** x limited to [minVal, maxVal]; no gradient at the limits. */
 export function hardtanh(x: Tensor, { minVal = -1, maxVal = 1 }: { readonly minVal?: number; readonly maxVal?: number } = {}): Tensor {
   requireKind(x, ['float', 'int'], 'hardtanh');
-  return composite('hardtanh', () => {
-    const inside = logicalAnd(gt(x, minVal), lt(x, maxVal));
-    return where(inside, x, clampToNumbers(stopGradient(x), minVal, maxVal));
-  });
+  return clampToNumbers(x, minVal, maxVal);
 }
 /** `clamp(x / 6 + 1 / 2, 0, 1)`. */
 export function hardsigmoid(x: Tensor): Tensor {
@@ -106,10 +103,7 @@ export function hardsigmoid(x: Tensor): Tensor {
 }
 /** `x * clamp(x + 3, 0, 6) / 6` (Howard et al., arXiv:1905.02244). */
 export function hardswish(x: Tensor): Tensor {
-  return composite('hardswish', () => {
-    const middle = div(mul(x, add(x, 3)), 6);
-    return where(le(x, -3), mul(x, 0), where(lt(x, 3), middle, x));
-  });
+  return composite('hardswish', () => div(mul(x, hardtanh(add(x, 3), { minVal: 0, maxVal: 6 })), 6));
 }
 /** `x / (1 + |x|)`. */
 export function softsign(x: Tensor): Tensor {

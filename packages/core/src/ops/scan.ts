@@ -4,7 +4,7 @@ import type { DType } from '../dtype.js';
 import { normalizeAxis, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
 import type { LoopsContext, Primitive, VjpContext } from '../graph/primitive.js';
-import type { Expr } from '../ir/expr.js';
+import type { Expr, LoopVar } from '../ir/expr.js';
 import type { Stmt } from '../ir/kernel.js';
 import { apply, apply1 } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
@@ -77,22 +77,24 @@ function columnStages(ctx: LoopsContext, { axis, reverse }: ScanAttrs, combine: 
   const between = indices.slice(outer.length, -1);
   const first = b.mul(indices[indices.length - 1], b.i32(block));
   const step = b.loopVar('i');
-  const column = b.loopVar('j');
-  const at = (i: Expr): Expr[] => [...before, i, ...between, b.add(first, b.index(column))];
-  const load = (i: Expr): Expr => b.cast(ctx.load(0, at(i)), type);
+  const [column, firstColumn] = [b.loopVar('j'), b.loopVar('j')];
+  const at = (i: Expr, j: LoopVar): Expr[] => [...before, i, ...between, b.add(first, b.index(j))];
+  const load = (i: Expr, j: LoopVar): Expr => b.cast(ctx.load(0, at(i, j)), type);
   const start = positionAt(ctx, b.i32(0), length, reverse);
   const next = positionAt(ctx, b.add(b.index(step), b.i32(1)), length, reverse);
   const last = positionAt(ctx, b.index(step), length, reverse);
   const body: Stmt[] = [
-    vectorLoop(column, block, [ctx.store(0, at(start), load(start))]),
-    forLoop(step, length - 1, [vectorLoop(column, block, [ctx.store(0, at(next), combine(ctx, ctx.loadOutput(0, at(last)), load(next)))])]),
+    vectorLoop(firstColumn, block, [ctx.store(0, at(start, firstColumn), load(start, firstColumn))]),
+    forLoop(step, length - 1, [
+      vectorLoop(column, block, [ctx.store(0, at(next, column), combine(ctx, ctx.loadOutput(0, at(last, column)), load(next, column)))]),
+    ]),
   ];
   return [{ grid: sizeOf(lead), cell, body, work: sizeOf(shape) * 2 }];
 }
 
 interface Stage {
   readonly grid: number;
-  readonly cell: ReturnType<LoopsContext['b']['loopVar']>;
+  readonly cell: LoopVar;
   readonly body: readonly Stmt[];
   readonly work?: number;
 }

@@ -5,7 +5,7 @@ import type { Attrs, Primitive, VjpContext } from '../graph/primitive.js';
 import type { Expr, ExprBuilder, UnaryOp } from '../ir/expr.js';
 import { apply1 } from '../tensor/dispatch.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { add, div, ge, gt, le, logicalAnd, mul, sub } from './binary.js';
+import { add, div, gt, logicalAnd, lt, mul, sub } from './binary.js';
 import { cast } from './cast.js';
 import { requireKind, toFloat } from './common.js';
 import { pointwise } from './define.js';
@@ -140,8 +140,9 @@ const clampPrimitive = register(
     vjp: (ctx, g) => {
       const { min, max } = ctx.attrs;
       const x = ctx.input(0);
-      const above = min === null ? null : ge(x, min);
-      const below = max === null ? null : le(x, max);
+      // As in PyTorch, an element on a limit has no gradient.
+      const above = min === null ? null : gt(x, min);
+      const below = max === null ? null : lt(x, max);
       const inside = above !== null && below !== null ? logicalAnd(above, below) : (above ?? below);
       return [inside === null ? g : where(inside, g, 0)];
     },

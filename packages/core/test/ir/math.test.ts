@@ -65,12 +65,12 @@ const bounds32: Record<MathUnaryOp, number> = {
   atan: 2,
   sinh: 2,
   cosh: 2,
-  tanh: 4,
+  tanh: 2.5,
   asinh: 2,
   acosh: 2.5,
   atanh: 2,
-  erf: 4,
-  erfc: 4,
+  erf: 3.5,
+  erfc: 1.5,
   erfinv: 1,
   lgamma: 1,
   digamma: 1,
@@ -99,7 +99,7 @@ const bounds64: Partial<Record<MathUnaryOp, number>> = {
   acosh: 3,
   atanh: 4,
   erf: 3,
-  erfc: 6,
+  erfc: 8,
   erfinv: 6,
   rsqrt: 1,
   sigmoid: 3,
@@ -184,23 +184,22 @@ describe('f32 functions over all bit patterns', () => {
     }
   });
 
-  it('stays accurate to f32 levels in f32 alone for everything but the gamma functions and pow', () => {
+  it('keeps six digits where f64 is not allowed', () => {
     for (const op of ['sin', 'cos', 'tan', 'erfinv'] as const) {
       const { run } = lowered(op, 'f32', { f64: false });
-      for (const x of spread(1.99)) expect(Math.abs(run(x) - exact(op, x))).toBeLessThanOrEqual(2e-6 * Math.max(1, Math.abs(exact(op, x))));
+      const wrong = spread(1.99).filter((x) => !(Math.abs(run(x) - exact(op, x)) <= 2e-6 * Math.max(1, Math.abs(exact(op, x)))));
+      expect(wrong).toEqual([]);
     }
   });
 });
 
-describe('monotone saturation', () => {
+describe('saturation', () => {
   it('tanh and erf never leave [-1, 1] and sigmoid never leaves [0, 1]', () => {
-    for (const op of ['tanh', 'erf', 'sigmoid'] as const) {
+    for (const [op, low] of [['tanh', -1], ['erf', -1], ['sigmoid', 0]] as const) {
       const { run } = lowered(op, 'f32');
-      for (let i = 0; i < 20000; i++) {
-        const x = Math.fround(i * 0.001 - 10);
-        expect(Math.abs(run(x))).toBeLessThanOrEqual(1);
-        if (op === 'sigmoid') expect(run(x)).toBeGreaterThanOrEqual(0);
-      }
+      const xs = Array.from({ length: 20000 }, (_, i) => Math.fround(i * 0.002 - 20));
+      expect(xs.filter((x) => !(run(x) >= low && run(x) <= 1))).toEqual([]);
+      expect([run(Infinity), run(-Infinity)]).toEqual([1, low]);
     }
   });
 });
@@ -250,7 +249,7 @@ describe('f64 functions', () => {
 
 describe('pow and atan2', () => {
   const special = [0, -0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -2.5, Infinity, -Infinity, NaN, 1e-40, -1e-40, 1e30, -1e30, 16777216, 3e38];
-  const bounds: Record<MathBinaryOp, Record<'f32' | 'f64', number>> = { pow: { f32: 1, f64: 10 }, atan2: { f32: 2, f64: 3 } };
+  const bounds: Record<MathBinaryOp, Record<'f32' | 'f64', number>> = { pow: { f32: 1, f64: 4 }, atan2: { f32: 2, f64: 3 } };
   for (const op of ['pow', 'atan2'] as const) {
     for (const type of ['f32', 'f64'] as const) {
       it(`${op} of ${type} follows C99 in every special case and is within ${bounds[op][type]} ulp`, () => {

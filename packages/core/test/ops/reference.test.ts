@@ -36,13 +36,23 @@ const families: Record<string, Tolerance> = {
   normalization: { rtol: 3e-5, atol: 1e-5 },
   loss: { rtol: 1e-5, atol: 2e-6 },
 };
+/** Where IEEE 754 leaves the sign of a zero open: maximum(0, -0), and what is made of it. */
+const openZeros = new Set(['maximum', 'minimum', 'amax', 'amin', 'relu6', 'clamp', 'hardtanh']);
+/** Results below the smallest normal number may be 0: PyTorch's vector code flushes some. */
+const tiny = 2 ** -126;
+/** Gradients next to poles and large sums of rounding errors. */
+const looser: Record<string, Tolerance> = { digamma: { rtol: 3e-5, atol: 1e-6 } };
+/** PyTorch's vectorised gelu overflows at the largest numbers, and gives NaN at infinity. */
+function isKnownDefect(c: CaseJson, i: number): boolean {
+  return c.op === 'gelu' && c.attrs.approximate === 'none' && isTensorJson(c.args[0]) && Number(c.args[0].data[i]) > 1e38;
+}
 /** Views and indexing are methods with tests of their own. */
 const elsewhere = new Set([
   'slice', 'reshape', 'permute', 'transpose', 'expand', 'squeeze', 'unsqueeze', 'flatten', 'movedim', 'diagonal', 'unfold', 'split', 'chunk', 'flip',
   'index', 'indexPut',
 ]);
 
-function compare(actual: Tensor, expected: TensorJson, { rtol, atol }: Tolerance, what: string, exactZeros: boolean): void {
+function compare(actual: Tensor, expected: TensorJson, { rtol, atol }: Tolerance, what: string, exactZeros: boolean, skip: (i: number) => boolean = () => false): void {
   expect(actual.dtype, `${what}: dtype`).toBe(expected.dtype);
   expect([...actual.shape], `${what}: shape`).toEqual([...expected.shape]);
   const got = Array.from(readSync(actual), Number);
@@ -50,7 +60,7 @@ function compare(actual: Tensor, expected: TensorJson, { rtol, atol }: Tolerance
   wanted.forEach((w, i) => {
     const g = got[i];
     const same = Object.is(g, w) || (!exactZeros && g === w);
-    if (same || (Number.isNaN(g) && Number.isNaN(w))) return;
+    if (same || (Number.isNaN(g) && Number.isNaN(w)) || skip(i) || (Math.abs(g) < tiny && Math.abs(w) < tiny && Math.abs(g - w) > 0)) return;
     const close = Number.isFinite(w) && w !== 0 ? Math.abs(g - w) <= atol + rtol * Math.abs(w) : !exactZeros && Math.abs(g - w) <= atol;
     if (!close) expect.fail(`${what}: element ${i} is ${Object.is(g, -0) ? '-0' : g}, expected ${Object.is(w, -0) ? '-0' : w}\n got ${got.join(' ')}\n want ${wanted.join(' ')}`);
   });
@@ -86,7 +96,8 @@ function replay(c: CaseJson, tolerance: Tolerance): void {
   const result = run(args, c.attrs);
   const outputs = result instanceof Tensor ? [result] : result;
   expect(outputs.length, 'number of outputs').toBe(c.outputs.length);
-  outputs.forEach((out, i) => compare(out, c.outputs[i], tolerance, `output ${i}`, c.special === true));
+  const exact = c.special === true && !openZeros.has(c.op);
+  outputs.forEach((out, i) => compare(out, c.outputs[i], tolerance, `output ${i}`, exact, (k) => isKnownDefect(c, k)));
   if (wanted.length === 0) return;
   let total: Tensor | null = null;
   for (const out of outputs) {
@@ -117,7 +128,7 @@ for (const [family, tolerance] of Object.entries(families)) {
         const failures: string[] = [];
         cases.forEach((c, i) => {
           try {
-            scope(() => replay(c, tolerance));
+            scope(() => replay(c, looser[op] ?? tolerance));
           } catch (error) {
             const shapes = c.args.map((a) => (isTensorJson(a) ? `${a.dtype}[${a.shape.join()}]` : JSON.stringify(a)?.slice(0, 40)));
             failures.push(`case ${i} ${shapes.join(' ')} ${JSON.stringify(c.attrs)}${c.special ? ' special' : ''}: ${error instanceof Error ? error.message : String(error)}`);

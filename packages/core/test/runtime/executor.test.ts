@@ -4,6 +4,7 @@ import { CompilerError, LifetimeError } from '../../src/errors.js';
 import { interpretSteps } from '../../src/ir/interpret.js';
 import type { Kernel, Step } from '../../src/ir/kernel.js';
 import type { CpuDevice } from '../../src/runtime/cpu/device.js';
+import { createCpuDevice } from '../../src/runtime/cpu/index.js';
 import { control } from '../../src/runtime/cpu/layout.js';
 import type { Executable } from '../../src/runtime/device.js';
 import { at, codeKernel, makeDevice, mixKernel, scalarKernel, slowKernel, testKernel } from './assembled.js';
@@ -15,6 +16,8 @@ const rows = 8;
 const bufferBytes = [0, rows * rowBytes, rows * rowBytes, 256] as const;
 const conditionsAt = 128;
 const small = 10;
+/** Shared by whoever has woken up; large calls wait for all threads. */
+const medium = 150_000;
 const large = 1e7;
 
 const mixes: readonly Kernel[] = [
@@ -30,7 +33,7 @@ const belowTwo = testKernel(-1, 2);
 const isEven = testKernel(1, 1);
 
 type Tree =
-  | { kind: 'mix'; kernel: number; large: boolean; swap: boolean; arena: boolean; moves: boolean }
+  | { kind: 'mix'; kernel: number; work: number; swap: boolean; arena: boolean; moves: boolean }
   | { kind: 'repeat'; count: number; body: Tree[] }
   | { kind: 'while'; body: Tree[] }
   | { kind: 'branch'; then: Tree[]; otherwise: Tree[] };
@@ -44,7 +47,7 @@ const { list } = fc.letrec<{ list: Tree[]; tree: Tree }>((tie) => ({
       arbitrary: fc.record({
         kind: fc.constant('mix' as const),
         kernel: fc.nat(mixes.length - 1),
-        large: fc.boolean(),
+        work: fc.constantFrom(small, medium, large),
         swap: fc.boolean(),
         arena: fc.boolean(),
         moves: fc.boolean(),
@@ -64,7 +67,7 @@ function build(trees: readonly Tree[], counters = { next: 0 }): Step[] {
         const strides = tree.moves ? [rowBytes, 0, rowBytes] : undefined;
         const out = tree.arena ? at(0, 0) : at(tree.swap ? 2 : 1, 4, strides);
         const input = at(tree.swap ? 1 : 2, 0, tree.moves ? [0, rowBytes] : undefined);
-        return [{ kind: 'call', kernel: mixes[tree.kernel]!, args: [out, input], work: tree.large ? large : small }];
+        return [{ kind: 'call', kernel: mixes[tree.kernel]!, args: [out, input], work: tree.work }];
       }
       case 'repeat':
         return [{ kind: 'repeat', count: tree.count, body: build(tree.body, counters) }];
@@ -146,51 +149,58 @@ afterAll(() => {
   for (const { device } of devices) device.dispose();
 });
 
+async function compareRandomPrograms(device: CpuDevice, numRuns: number): Promise<void> {
+  await device.ready();
+  await fc.assert(
+    fc.asyncProperty(list, async (trees) => {
+      const steps = build(trees);
+      const bench = new Bench(device);
+      const executable = bench.load(steps);
+      try {
+        for (let round = 0; round < 6; round++) {
+          if (round % 3 === 2) await executable.run(bench.pointers);
+          else executable.runSync(bench.pointers);
+          bench.interpret(steps);
+          if (!bench.agrees()) return false;
+        }
+        return true;
+      } finally {
+        executable.dispose();
+        bench.dispose();
+      }
+    }),
+    { numRuns },
+  );
+}
+
 describe.each(devices)('programs on $title', ({ device }) => {
   const onPool = device.heap.shared;
 
   it('do what the interpreter does, in every state of the pool, with runSync and with run', async () => {
-    await device.ready();
     const before = finishedRuns(device);
-    await fc.assert(
-      fc.asyncProperty(list, async (trees) => {
-        const steps = build(trees);
-        const bench = new Bench(device);
-        const executable = bench.load(steps);
-        try {
-          for (let round = 0; round < 6; round++) {
-            if (round % 3 === 2) await executable.run(bench.pointers);
-            else executable.runSync(bench.pointers);
-            bench.interpret(steps);
-            if (!bench.agrees()) return false;
-          }
-          return true;
-        } finally {
-          executable.dispose();
-          bench.dispose();
-        }
-      }),
-      { numRuns: 60 },
-    );
+    await compareRandomPrograms(device, 60);
     expect(finishedRuns(device) > before).toBe(onPool);
     expect(device.stats()).toMatchObject({ bytesInUse: 0, allocations: 0 });
   });
 
-  it('share the cells of large calls and synchronise between them', async () => {
+  it.each([
+    { size: 'large', count: 50, work: large },
+    { size: 'medium', count: 5, work: 40_000 },
+  ])('share the cells of $size calls and synchronise between them', async ({ count, work }) => {
     const steps: Step[] = [
       {
         kind: 'repeat',
-        count: 50,
+        count,
         body: mixes.flatMap((kernel, k): Step[] => [
-          { kind: 'call', kernel, args: [at(1), at(2)], work: large },
-          { kind: 'call', kernel, args: [at(2), at(1)], work: k % 2 === 0 ? large : small },
+          { kind: 'call', kernel, args: [at(1), at(2)], work },
+          { kind: 'call', kernel, args: [at(2), at(1)], work: k % 2 === 0 ? work : small },
         ]),
       },
     ];
     const bench = new Bench(device);
     const executable = bench.load(steps);
     const before = finishedRuns(device);
-    for (let round = 0; round < 200 && finishedRuns(device) < before + 5; round++) {
+    for (let round = 0; round < 500 && finishedRuns(device) < before + 5; round++) {
       executable.runSync(bench.pointers);
       bench.interpret(steps);
       expect(bench.agrees()).toBe(true);
@@ -304,6 +314,12 @@ describe.each(devices)('programs on $title', ({ device }) => {
     await expect(executable.run([0])).rejects.toThrow(LifetimeError);
     expect(device.stats()).toMatchObject({ bytesInUse: 0, allocations: 0 });
   });
+});
+
+it('runs what the code generator makes', async () => {
+  const device = createCpuDevice({ threads: 2 });
+  await compareRandomPrograms(device, 20);
+  device.dispose();
 });
 
 it('is refused when a call and its kernel do not fit, or when code is invalid', () => {

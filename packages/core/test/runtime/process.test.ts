@@ -65,6 +65,16 @@ describe('a process with a CPU device', () => {
     expect(runScript(script)).toEqual({ stdout: '60', stderr: '', status: 0 });
   });
 
+  it('awaits runs by message where Atomics.waitAsync is missing', () => {
+    const script = `
+      const { program, pointers, first } = make({ threads: 2 });
+      await Promise.all([program.run(pointers), program.run(pointers)]);
+      program.runSync(pointers);
+      console.log(typeof Atomics.waitAsync, first());`;
+    const env = { NODE_OPTIONS: '--import=data:text/javascript,delete(Atomics.waitAsync)' };
+    expect(runScript(script, env)).toEqual({ stdout: 'undefined 60', stderr: '', status: 0 });
+  });
+
   it('can end in the middle of a run', () => {
     const script = `
       const { program, pointers } = make({ threads: 2 });

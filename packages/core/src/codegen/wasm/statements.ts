@@ -625,5 +625,5 @@ function chooseUnits(em: Emitter, lanes: Lanes, body: readonly Stmt[]): number {
     }
   };
   walk(body);
-  return weight <= 12 ? 4 : weight <= 48 ? 2 : 1;
+  return 4;
 }

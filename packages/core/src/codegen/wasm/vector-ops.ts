@@ -272,14 +272,14 @@ function divide(h: VectorHost, e: BinaryExpr, c: number): void {
   half(1);
   f.shuffle32(0, 1, 4, 5);
   const divisor = h.ranges.of(e.b);
-  if (e.op === 'rem') f.get(b).op('i32x4.mul').op('i32x4.sub');
-  else if (divisor.low <= -1 && divisor.high >= -1) {
+  if (divisor.low <= -1 && divisor.high >= -1) {
     // The least integer by -1 saturated: flip it to wrap around instead.
     h.constant(splatBytes('i32', -(2 ** 31)));
     f.get(a).op('i32x4.eq');
     h.constant(splatBytes('i32', -1));
     f.get(b).op('i32x4.eq').op('v128.and').op('v128.xor');
   }
+  if (e.op === 'rem') f.get(b).op('i32x4.mul').op('i32x4.sub');
   if (divisor.low <= 0 && divisor.high >= 0) {
     f.get(b);
     h.constant(splatBytes('i32', 0));

@@ -89,14 +89,30 @@ export function exp2(m: Lane, x: Expr): Expr {
   return scale(m, { value: m.add(m.mul(r, m.poly(r, exp2Tail[m.type])), 1), bits });
 }
 
+/** e^r - 1 for the r of {@link reduce}. */
+function expm1Reduced(m: Lane, r: Expr): Expr {
+  return m.add(r, m.mul(m.mul(r, r), m.poly(r, expm1Tail[m.type])));
+}
+
+/** 2^(n + extra) where that is a normal number. */
+function power(m: Lane, bits: Expr, extra: number): Expr {
+  return m.float(m.intOp('add', m.shl(bits, m.fraction), BigInt(m.bias + extra) << BigInt(m.fraction)));
+}
+
 /** e^x - 1 = 2 (2^(n-1) (e^r - 1) + (2^(n-1) - 1/2)). */
 export function expm1(m: Lane, x: Expr): Expr {
   const limited = m.atLeast(m.atMost(x, m.single ? 89 : 710), m.single ? -20 : -40);
   const { r, bits } = reduce(m, limited);
-  const em1 = m.add(r, m.mul(m.mul(r, r), m.poly(r, expm1Tail[m.type])));
-  const half = m.float(m.intOp('add', m.shl(bits, m.fraction), BigInt(m.bias - 1) << BigInt(m.fraction)));
-  const result = m.add(m.mul(em1, half), m.sub(half, 0.5));
+  const half = power(m, bits, -1);
+  const result = m.add(m.mul(expm1Reduced(m, r), half), m.sub(half, 0.5));
   return m.select(m.lt(m.abs(x), m.single ? 2 ** -30 : 2 ** -60), x, m.add(result, result));
+}
+
+/** e^x - 1 for 0 <= x < 60. */
+export function expm1OfModerate(m: Lane, x: Expr): Expr {
+  const { r, bits } = reduce(m, x);
+  const scaleFactor = power(m, bits, 0);
+  return m.add(m.mul(expm1Reduced(m, r), scaleFactor), m.sub(scaleFactor, 1));
 }
 
 /** 1 / (1 + e^-|x|), or e^-|x| times that for negative x: accurate down to the denormals. */

@@ -1,6 +1,6 @@
 /** sinh, cosh, tanh and their inverses. Polynomials are minimax fits made for this file (Remez exchange, 50 digits). */
 import type { Expr } from '../expr.js';
-import { expm1, halfExp } from './exponential.js';
+import { expm1OfModerate, halfExp } from './exponential.js';
 import type { Lane } from './lane.js';
 import { log1p } from './logarithm.js';
 
@@ -12,10 +12,6 @@ const sinhTail = {
     1.6057240326389387e-10, 7.759312692956751e-13,
   ],
 };
-/** tanh(x)/x = P(x^2) / Q(x^2) for |x| <= 9.02: 2e-8 (weighted least squares with Lawson's weights). */
-const tanhNumerator = [1, 0.133791998, 0.00349341892, 2.05733613e-5, 1.33050504e-8];
-const tanhDenominator = [1, 0.467125148, 0.0258687306, 0.000328208669, 7.75628109e-7];
-
 export function sinh(m: Lane, x: Expr): Expr {
   const a = m.abs(x);
   const half = halfExp(m, a);
@@ -30,14 +26,10 @@ export function cosh(m: Lane, x: Expr): Expr {
   return m.add(half, m.div(m.c(0.25), half));
 }
 
+/** t / (t + 2) with t = e^(2|x|) - 1; beyond the limits the result is 1. */
 export function tanh(m: Lane, x: Expr): Expr {
-  if (m.single) {
-    const limited = m.atLeast(m.atMost(x, 9.02), -9.02);
-    const z = m.mul(limited, limited);
-    const ratio = m.div(m.mul(limited, m.poly(z, tanhNumerator)), m.poly(z, tanhDenominator));
-    return m.atLeast(m.atMost(ratio, 1), -1);
-  }
-  const t = expm1(m, m.mul(m.atMost(m.abs(x), 20), 2));
+  const limited = m.atMost(m.abs(x), m.single ? 10 : 20);
+  const t = expm1OfModerate(m, m.add(limited, limited));
   return m.withSign(m.div(t, m.add(t, 2)), m.sign(x));
 }
 

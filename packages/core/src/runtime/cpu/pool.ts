@@ -195,12 +195,12 @@ function loadMessage(executable: Published): LoadMessage {
 }
 
 /**
- * Where the worker's code is: beside this file once built. Run from TypeScript sources (in tests), it is in the
- * package's build.
+ * Where the worker's code is for Node: beside this file once built; in the package's build when this file runs from
+ * its TypeScript source. Bundlers must not see this one: they follow the one in {@link spawnBrowser}.
  */
-function sourceUrl(): URL | null {
-  const path: string = '../../../dist/runtime/cpu/worker.js';
-  return import.meta.url.endsWith('.ts') ? new URL(path, import.meta.url) : null;
+function workerUrl(): URL {
+  const path: string = import.meta.url.endsWith('.ts') ? '../../../dist/runtime/cpu/worker.js' : './worker.js';
+  return new URL(path, import.meta.url);
 }
 
 function spawn(receive: (reply: WorkerReply) => void): WorkerHandle {
@@ -211,7 +211,7 @@ function spawnNode(receive: (reply: WorkerReply) => void): WorkerHandle {
   const threads = builtin('node:worker_threads');
   if (!threads) throw new Error('worker threads need Node 20.16 or newer');
   // The parent's flags (loaders, inspectors) are not for this worker; it writes nothing to the console.
-  const worker = new threads.Worker(sourceUrl() ?? new URL('./worker.js', import.meta.url), { execArgv: [], name: 'trireme' });
+  const worker = new threads.Worker(workerUrl(), { execArgv: [], name: 'trireme' });
   worker.on('message', receive);
   worker.on('error', (error: unknown) => receive({ kind: 'broken', message: String(error) }));
   worker.unref();

@@ -13,7 +13,7 @@ export interface InitMessage {
   /** The thread's number (the main thread is 0) and the address of its record. */
   readonly thread: number;
   readonly record: number;
-  /** Rounds to spin before the thread sleeps. */
+  /** Most rounds to spin before the thread sleeps. */
   readonly spins: number;
 }
 /** Instantiates an executable's module and puts its functions into the table from `base` on. */
@@ -65,6 +65,9 @@ async function openPort(): Promise<Port> {
   };
 }
 
+/** About the time that a worker spins before it sleeps, in milliseconds. */
+const soon = 0.1;
+
 interface Thread {
   readonly init: InitMessage;
   readonly words: Int32Array;
@@ -91,8 +94,12 @@ function serve(thread: Thread, port: Port, inbox: number): void {
   const own = init.record;
   const ticketWord = (own + record.ticket) / 4;
   const inboxWord = (own + record.inbox) / 4;
+  let spins = init.spins;
   for (;;) {
-    driver.idle(own, served, inbox, init.spins);
+    const since = performance.now();
+    driver.idle(own, served, inbox, spins);
+    // To spin pays where the next run follows soon; else it takes a core from somebody, maybe from the leader.
+    spins = performance.now() - since < soon ? init.spins : init.spins >>> 4;
     const ticket = Atomics.load(words, ticketWord);
     if (ticket !== served) {
       served = ticket;
