@@ -13,6 +13,8 @@ export interface ErrorDetails {
 /** Base of every error Trireme throws on purpose. */
 export class TriremeError extends Error {
   readonly details: ErrorDetails;
+  /** Path of the layer whose forward failed (`encoder.0.linear`), '' outside modules. */
+  layer = '';
   constructor(what: string, details: ErrorDetails = {}) {
     const parts = [details.op ? `${details.op}: ${what}` : what];
     if (details.expected) parts.push(`Expected ${details.expected}.`);
@@ -20,6 +22,12 @@ export class TriremeError extends Error {
     super(parts.join(' '), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.details = details;
+  }
+  /** Called by each module the error passes through, innermost first. */
+  atLayer(name: string): void {
+    const before = this.layer;
+    this.layer = before ? `${name}.${before}` : name;
+    this.message = before ? this.message.replace(`[in ${before}]`, `[in ${this.layer}]`) : `${this.message} [in ${this.layer}]`;
   }
 }
 

@@ -1,13 +1,14 @@
 /** Comparing gradient rules with numbers. */
+
+import { PhiloxStream } from '../data/philox.js';
 import { AutogradError, DTypeError } from '../errors.js';
-import { sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { sizeOf } from '../graph/layout.js';
 import { add, mul } from '../ops/binary.js';
 import { sum } from '../ops/reduce.js';
 import { createFromArray, readSync } from '../tensor/dispatch.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { PhiloxStream } from '../data/philox.js';
 import { grad } from './engine.js';
 import { enableGrad } from './mode.js';
 
@@ -34,7 +35,10 @@ export function checkGrads(fn: CheckedFunction, inputs: Tensor | readonly Tensor
   const list = inputs instanceof Tensor ? [inputs] : inputs;
   const name = options.name ?? (fn.name === '' ? 'the function' : fn.name);
   if (!list.some((input) => input.dtype === 'float64')) {
-    throw new DTypeError('no input is float64', { op: 'checkGrads', expected: "float64 inputs: float32 differences are too coarse; use to('float64')" });
+    throw new DTypeError('no input is float64', {
+      op: 'checkGrads',
+      expected: "float64 inputs: float32 differences are too coarse; use to('float64')",
+    });
   }
   scope(() => enableGrad(() => checkOnce(fn, list, { ...options, name }, 1)));
   if (options.order === 2) scope(() => enableGrad(() => checkOnce(gradientOf(fn), list, { ...options, name }, 2)));
@@ -49,14 +53,19 @@ function project(fn: CheckedFunction, inputs: readonly Tensor[]): Tensor {
     const part = sum(mul(output, weights(output.shape, k)));
     total = total === null ? part : add(total, part);
   });
-  if (total === null) throw new DTypeError('no output is float64', { op: 'checkGrads', expected: 'a function that keeps the dtype of its inputs' });
+  if (total === null)
+    throw new DTypeError('no output is float64', { op: 'checkGrads', expected: 'a function that keeps the dtype of its inputs' });
   return total;
 }
 
 /** Fixed numbers from 0.5 to 1.5 with alternating sign, so that nothing cancels by symmetry. */
 function weights(shape: Shape, k: number): Tensor {
   const stream = new PhiloxStream(20110614, k);
-  return createFromArray(Float64Array.from({ length: sizeOf(shape) }, (_, i) => (0.5 + stream.uniform(i)) * (i % 2 === 0 ? 1 : -1)), 'float64', shape);
+  return createFromArray(
+    Float64Array.from({ length: sizeOf(shape) }, (_, i) => (0.5 + stream.uniform(i)) * (i % 2 === 0 ? 1 : -1)),
+    'float64',
+    shape,
+  );
 }
 
 /** The function that gives the gradients of `fn`. */
@@ -100,7 +109,11 @@ function checkOnce(fn: CheckedFunction, inputs: readonly Tensor[], options: Chec
       const element = elementName(i, target.shape);
       throw new AutogradError(
         `${order === 2 ? 'the second derivative' : 'the gradient'} of ${name} with respect to element ${element} of input ${k} is ${found}, and differences give ${numeric}`,
-        { op: 'checkGrads', received: { input: k, element: i, analytic: found, numeric }, expected: `a difference of at most ${atol} + ${rtol} * |${numeric}|` },
+        {
+          op: 'checkGrads',
+          received: { input: k, element: i, analytic: found, numeric },
+          expected: `a difference of at most ${atol} + ${rtol} * |${numeric}|`,
+        },
       );
     }
   });

@@ -42,7 +42,10 @@ class Frame<R> {
   }
 
   run(inputs: readonly Tensor[]): R {
-    return withPacker((tensor) => this.reserve(tensor), () => this.fn(...inputs));
+    return withPacker(
+      (tensor) => this.reserve(tensor),
+      () => this.fn(...inputs),
+    );
   }
 
   private reserve(tensor: Tensor): Saved | null {
@@ -82,11 +85,14 @@ class Frame<R> {
     }
     if (values.length !== this.count) {
       for (const value of values) value.dispose();
-      throw new AutogradError(`the checkpointed function saved ${values.length} tensors when it ran again and ${this.count} the first time (asked for by ${op})`, {
-        op: 'checkpoint',
-        expected: 'a function that does the same operations each time',
-        fix: 'Keep data-dependent branches, counters and changing state out of it.',
-      });
+      throw new AutogradError(
+        `the checkpointed function saved ${values.length} tensors when it ran again and ${this.count} the first time (asked for by ${op})`,
+        {
+          op: 'checkpoint',
+          expected: 'a function that does the same operations each time',
+          fix: 'Keep data-dependent branches, counters and changing state out of it.',
+        },
+      );
     }
     this.values = values;
   }
@@ -123,10 +129,13 @@ class Recomputed implements Saved {
     if (this.freed) throw freedGraphError(op);
     const value = this.frame.value(this.number, op);
     if (!shapesEqual(value.shape, this.shape)) {
-      throw new AutogradError(`${label} of ${op} has shape ${formatShape(value.shape)} when the checkpointed function runs again, and had ${formatShape(this.shape)}`, {
-        op: 'checkpoint',
-        expected: 'a function that does the same operations each time',
-      });
+      throw new AutogradError(
+        `${label} of ${op} has shape ${formatShape(value.shape)} when the checkpointed function runs again, and had ${formatShape(this.shape)}`,
+        {
+          op: 'checkpoint',
+          expected: 'a function that does the same operations each time',
+        },
+      );
     }
     linkLike(value, this.link);
     return value;

@@ -27,7 +27,10 @@ export interface ClipNormOptions {
  */
 export function clipGradNorm(parameters: Tensor | Iterable<Tensor>, maxNorm: number, { normType = 2 }: ClipNormOptions = {}): Tensor {
   if (!(maxNorm >= 0) || !(normType > 0)) {
-    throw new ArgumentError(`maxNorm ${maxNorm}, normType ${normType}`, { op: 'clipGradNorm', expected: 'a maxNorm of at least 0 and a normType above 0' });
+    throw new ArgumentError(`maxNorm ${maxNorm}, normType ${normType}`, {
+      op: 'clipGradNorm',
+      expected: 'a maxNorm of at least 0 and a normType above 0',
+    });
   }
   return noGrad(() =>
     composite('clipGradNorm', () => {
@@ -51,7 +54,8 @@ function totalNorm(grads: readonly Tensor[], p: number): Tensor {
 
 /** Limits every element of the gradients of `parameters` to [-limit, limit], in place. */
 export function clipGradValue(parameters: Tensor | Iterable<Tensor>, limit: number): void {
-  if (!(limit >= 0)) throw new ArgumentError(`limit ${limit}`, { op: 'clipGradValue', received: limit, expected: 'a number of at least 0' });
+  if (!(limit >= 0))
+    throw new ArgumentError(`limit ${limit}`, { op: 'clipGradValue', received: limit, expected: 'a number of at least 0' });
   noGrad(() =>
     composite('clipGradValue', () => {
       for (const grad of gradientsOf(parameters)) writeInto(grad, clamp(grad, { min: -limit, max: limit }));

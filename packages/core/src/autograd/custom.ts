@@ -82,7 +82,9 @@ class CustomNode extends GradNode {
  * A function whose gradient is given by `backward` instead of following the operations inside `forward`.
  * Arguments that are no tensors pass through to forward and get null as their gradient.
  */
-export function customFunction<A extends readonly unknown[], R extends Tensor | readonly Tensor[]>(definition: CustomFunction<A, R>): (...args: A) => R {
+export function customFunction<A extends readonly unknown[], R extends Tensor | readonly Tensor[]>(
+  definition: CustomFunction<A, R>,
+): (...args: A) => R {
   const name = definition.name ?? 'customFunction';
   return (...args: A): R => {
     let saved: readonly Tensor[] = [];
@@ -103,7 +105,8 @@ export function customFunction<A extends readonly unknown[], R extends Tensor | 
       const raw = noGrad(() => definition.forward(ctx, ...args));
       const list: readonly Tensor[] = raw instanceof Tensor ? [raw] : (raw as readonly Tensor[]);
       const outputs = list.map((output) => {
-        if (!(output instanceof Tensor)) throw new ArgumentError('forward returned something that is no tensor', { op: name, expected: 'a tensor or a list of tensors' });
+        if (!(output instanceof Tensor))
+          throw new ArgumentError('forward returned something that is no tensor', { op: name, expected: 'a tensor or a list of tensors' });
         // An argument handed through must not lose its own history.
         return args.includes(output) || output.requiresGrad ? registered(withoutHistory(output), made) : output;
       });

@@ -183,11 +183,14 @@ class BackwardPass {
         const replaced = collectMade(made, () => hook(grad)) ?? null;
         if (replaced !== null && replaced !== grad) {
           if (!shapesEqual(replaced.shape, grad.shape) || replaced.dtype !== grad.dtype) {
-            throw new ShapeError(`a hook returned ${replaced.dtype} ${formatShape(replaced.shape)} for a gradient of ${grad.dtype} ${formatShape(grad.shape)}`, {
-              op: 'registerHook',
-              received: replaced.shape,
-              expected: 'the shape and dtype of the gradient',
-            });
+            throw new ShapeError(
+              `a hook returned ${replaced.dtype} ${formatShape(replaced.shape)} for a gradient of ${grad.dtype} ${formatShape(grad.shape)}`,
+              {
+                op: 'registerHook',
+                received: replaced.shape,
+                expected: 'the shape and dtype of the gradient',
+              },
+            );
           }
           const own = made.includes(replaced) ? replaced : aliasOf(replaced);
           this.owned.hold(own);
@@ -268,7 +271,9 @@ function rootOf(output: Tensor, gradient: Tensor | null, op: string): Root {
       op,
       received: output.shape,
       expected: 'a result computed from tensors that require gradients, outside noGrad()',
-      fix: isFloat(output.dtype) ? 'Call requiresGrad_() on its leaves before computing it.' : 'Whole numbers and booleans carry no gradients.',
+      fix: isFloat(output.dtype)
+        ? 'Call requiresGrad_() on its leaves before computing it.'
+        : 'Whole numbers and booleans carry no gradients.',
     });
   }
   if (gradient === null) {
@@ -281,11 +286,14 @@ function rootOf(output: Tensor, gradient: Tensor | null, op: string): Root {
       });
     }
   } else if (!shapesEqual(gradient.shape, output.shape) || gradient.dtype !== output.dtype) {
-    throw new AutogradError(`the given gradient is ${gradient.dtype} ${formatShape(gradient.shape)} and the tensor ${output.dtype} ${formatShape(output.shape)}`, {
-      op,
-      received: gradient.shape,
-      expected: 'equal shapes and dtypes',
-    });
+    throw new AutogradError(
+      `the given gradient is ${gradient.dtype} ${formatShape(gradient.shape)} and the tensor ${output.dtype} ${formatShape(output.shape)}`,
+      {
+        op,
+        received: gradient.shape,
+        expected: 'equal shapes and dtypes',
+      },
+    );
   }
   return { edge, gradient, like: output };
 }
@@ -302,7 +310,11 @@ export function backward(output: Tensor, gradient: Tensor | null = null, options
  */
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions & { readonly allowUnused?: false }): Tensor;
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options: GradOptions): Tensor | null;
-export function grad(outputs: Tensor | readonly Tensor[], inputs: readonly Tensor[], options?: GradOptions & { readonly allowUnused?: false }): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: readonly Tensor[],
+  options?: GradOptions & { readonly allowUnused?: false },
+): Tensor[];
 export function grad(outputs: Tensor | readonly Tensor[], inputs: readonly Tensor[], options: GradOptions): (Tensor | null)[];
 export function grad(
   outputs: Tensor | readonly Tensor[],
@@ -314,7 +326,10 @@ export function grad(
   const weights = options.gradOutputs ?? null;
   const weightList = weights === null ? [] : isList(weights) ? weights : [weights];
   if (weights !== null && weightList.length !== outputList.length) {
-    throw new AutogradError(`${weightList.length} gradOutputs for ${outputList.length} outputs`, { op: 'grad', expected: 'one per output' });
+    throw new AutogradError(`${weightList.length} gradOutputs for ${outputList.length} outputs`, {
+      op: 'grad',
+      expected: 'one per output',
+    });
   }
   const targets = inputList.map((input, i) => {
     const edge = edgeOf(input);
@@ -334,10 +349,13 @@ export function grad(
     const missing = results.indexOf(null);
     if (missing >= 0) {
       for (const result of results) result?.dispose();
-      throw new AutogradError(`the outputs do not depend on input ${missing} (${inputList[missing].dtype} ${formatShape(inputList[missing].shape)})`, {
-        op: 'grad',
-        fix: 'Leave it out, or give { allowUnused: true } to get null for it.',
-      });
+      throw new AutogradError(
+        `the outputs do not depend on input ${missing} (${inputList[missing].dtype} ${formatShape(inputList[missing].shape)})`,
+        {
+          op: 'grad',
+          fix: 'Leave it out, or give { allowUnused: true } to get null for it.',
+        },
+      );
     }
   }
   return isList(inputs) ? results : results[0];

@@ -2,8 +2,8 @@
 import { isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
-import { onesLike, zerosLike } from '../ops/create.js';
 import { stopGradient } from '../ops/common.js';
+import { onesLike, zerosLike } from '../ops/create.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { grad } from './engine.js';
@@ -36,7 +36,8 @@ function checkVectors(op: string, vectors: readonly Tensor[], like: readonly Ten
 
 function requireFloat(op: string, inputs: readonly Tensor[]): void {
   const bad = inputs.findIndex((input) => !isFloat(input.dtype));
-  if (bad >= 0) throw new DTypeError(`input ${bad} is ${inputs[bad].dtype}`, { op, received: inputs[bad].dtype, expected: 'floating inputs' });
+  if (bad >= 0)
+    throw new DTypeError(`input ${bad} is ${inputs[bad].dtype}`, { op, received: inputs[bad].dtype, expected: 'floating inputs' });
 }
 
 /**

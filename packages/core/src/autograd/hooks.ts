@@ -21,7 +21,10 @@ export interface HookHandle {
 export function registerHook(tensor: Tensor, hook: GradHook): HookHandle {
   const edge = edgeOf(tensor);
   if (edge === null) {
-    throw new AutogradError('the tensor does not require gradients', { op: 'registerHook', fix: 'Call requiresGrad_() on it or on what it is computed from.' });
+    throw new AutogradError('the tensor does not require gradients', {
+      op: 'registerHook',
+      fix: 'Call requiresGrad_() on it or on what it is computed from.',
+    });
   }
   const { node, outputIndex } = edge;
   node.hooks ??= new Map();

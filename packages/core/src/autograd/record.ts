@@ -21,7 +21,14 @@ class PrimitiveNode extends GradNode implements Omit<VjpContext<Attrs>, 'needs' 
   private readonly savedInputs: (Saved | null)[] = [];
   private readonly savedOutputs: (Saved | null)[] = [];
 
-  constructor(primitive: Primitive, attrs: Attrs, edges: readonly (Edge | null)[], inputs: readonly Tensor[], outputs: readonly Tensor[], subprograms: readonly Program[]) {
+  constructor(
+    primitive: Primitive,
+    attrs: Attrs,
+    edges: readonly (Edge | null)[],
+    inputs: readonly Tensor[],
+    outputs: readonly Tensor[],
+    subprograms: readonly Program[],
+  ) {
     super(primitive.name, edges, inputs.map(typeOf));
     this.primitive = primitive;
     this.attrs = attrs;

@@ -2,6 +2,7 @@
 import { AutogradError } from '../errors.js';
 import { outsideScopes } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+import { edgeOf } from './node.js';
 
 /** What a node holds in place of a tensor. */
 export interface Saved {
@@ -13,7 +14,11 @@ export interface Saved {
 /** A new handle of the same elements that carries the same gradient history and that no scope owns. */
 export function aliasOf(tensor: Tensor): Tensor {
   const alias = outsideScopes(() => new Tensor(tensor.storage, tensor.shape, tensor.strides, tensor.offset));
-  if (tensor.requiresGrad) linkLike(alias, tensor);
+  if (tensor.requiresGrad) {
+    // A leaf and its aliases share the end of the tape, which must exist by then.
+    edgeOf(tensor);
+    linkLike(alias, tensor);
+  }
   return alias;
 }
 

@@ -197,17 +197,27 @@ function compileContract(part: ContractPart): Execute {
   const { type } = part;
   return (frame) => {
     const index = part.dims.map(() => 0);
-    forEachIndex(part, (role) => role !== 'k', index, () => {
-      let sum: Value = type === 'i64' ? 0n : 0;
-      forEachIndex(part, (role) => role === 'k', index, () => {
-        const product = evalBinary('mul', type, readOperand(frame, part.a, type, index), readOperand(frame, part.b, type, index));
-        sum = evalBinary('add', type, sum, product);
-      });
-      frame.values.clear();
-      part.outputVars.forEach((variable, i) => frame.values.set(variable, index[outputs[i] ?? 0] ?? 0));
-      frame.values.set(part.result, sum);
-      epilogue(frame);
-    });
+    forEachIndex(
+      part,
+      (role) => role !== 'k',
+      index,
+      () => {
+        let sum: Value = type === 'i64' ? 0n : 0;
+        forEachIndex(
+          part,
+          (role) => role === 'k',
+          index,
+          () => {
+            const product = evalBinary('mul', type, readOperand(frame, part.a, type, index), readOperand(frame, part.b, type, index));
+            sum = evalBinary('add', type, sum, product);
+          },
+        );
+        frame.values.clear();
+        part.outputVars.forEach((variable, i) => frame.values.set(variable, index[outputs[i] ?? 0] ?? 0));
+        frame.values.set(part.result, sum);
+        epilogue(frame);
+      },
+    );
   };
 }
 

@@ -200,7 +200,8 @@ class Printer {
   contract(part: ContractPart): void {
     const counts = { batch: 0, m: 0, n: 0, k: 0 };
     const letters = part.dims.map((d) => `${d.role}${counts[d.role]++}`);
-    const operand = (o: ContractOperand): string => `p${o.buffer.param}[${o.coordinates.map((c) => coordinateText(c, letters)).join(' + ') || '0'}]`;
+    const operand = (o: ContractOperand): string =>
+      `p${o.buffer.param}[${o.coordinates.map((c) => coordinateText(c, letters)).join(' + ') || '0'}]`;
     const dims = part.dims.map((d, i) => `${letters[i]} in 0..${d.extent}`);
     this.line(`contract ${dims.join(', ')}`);
     this.indent(() => {

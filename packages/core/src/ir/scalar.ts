@@ -139,7 +139,7 @@ function binaryI32(op: BinaryOp, a: number, b: number): number {
     case 'div':
       return b === 0 ? 0 : (a / b) | 0;
     case 'rem':
-      return b === 0 ? 0 : a % b | 0;
+      return b === 0 ? 0 : (a % b) | 0;
     case 'min':
       return Math.min(a, b);
     case 'max':
@@ -208,14 +208,14 @@ function i64ToF32(v: bigint): number {
   const magnitude = v < 0n ? -v : v;
   if (magnitude < 2n ** 53n) return Math.fround(Number(v));
   const sticky = (magnitude & 0x7ffn) === 0n ? 0n : 0x800n;
-  const kept = Number((magnitude >> 11n << 11n) | sticky);
+  const kept = Number(((magnitude >> 11n) << 11n) | sticky);
   return Math.fround(v < 0n ? -kept : kept);
 }
 
 /** Value conversion between scalar types. */
 export function evalCast(from: ScalarType, to: ScalarType, a: Value): Value {
   if (from === to) return a;
-  if (to === 'bool') return a == 0 ? 0 : 1;
+  if (to === 'bool') return a === 0 || a === 0n ? 0 : 1;
   if (typeof a === 'bigint') {
     if (to === 'i32') return Number(BigInt.asIntN(32, a));
     return to === 'f32' ? i64ToF32(a) : Number(a);

@@ -151,7 +151,8 @@ class KernelVerifier {
   }
 
   private target(local: Local, scope: Scope): void {
-    if (!scope.names.has(local)) this.fail(`${local.name} is written where it is not in scope`, 'a declaration before it in the same or an outer block');
+    if (!scope.names.has(local))
+      this.fail(`${local.name} is written where it is not in scope`, 'a declaration before it in the same or an outer block');
   }
 
   private loop(stmt: Extract<Stmt, { kind: 'for' }>, scope: Scope): void {
@@ -176,7 +177,8 @@ class KernelVerifier {
     for (const stmt of body) {
       if (stmt.kind === 'accumulate' && outer.has(stmt.local)) {
         const known = found.get(stmt.local) ?? stmt.op;
-        if (known !== stmt.op) this.fail(`${stmt.local.name} is accumulated by ${known} and by ${stmt.op} in one vector loop`, 'one operation');
+        if (known !== stmt.op)
+          this.fail(`${stmt.local.name} is accumulated by ${known} and by ${stmt.op} in one vector loop`, 'one operation');
         found.set(stmt.local, stmt.op);
       } else if (stmt.kind === 'for' || stmt.kind === 'while') this.collectReductions(stmt.body, outer, found);
       else if (stmt.kind === 'if') {
@@ -221,7 +223,8 @@ class KernelVerifier {
       this.types(e);
       if (e.kind === 'index' || e.kind === 'local') {
         const name = e.kind === 'index' ? e.variable : e.local;
-        if (!scope.names.has(name)) this.fail(`${name.name} is read where it is not in scope`, 'a declaration before it in the same or an outer block');
+        if (!scope.names.has(name))
+          this.fail(`${name.name} is read where it is not in scope`, 'a declaration before it in the same or an outer block');
         if (e.kind === 'local' && scope.reductions.has(e.local)) {
           this.fail(`${e.local.name} is read inside the vector loop that accumulates it`, 'no read: each lane holds a partial value');
         }
@@ -287,7 +290,11 @@ class KernelVerifier {
     this.inside('b', () => this.operand(part, part.b, 'm'));
     const outputs = part.dims.filter((d) => d.role !== 'k').length;
     if (part.outputVars.length !== outputs) {
-      this.fail(`there are ${part.outputVars.length} output variables`, `${outputs}, one for each batch, m and n dimension`, part.outputVars.length);
+      this.fail(
+        `there are ${part.outputVars.length} output variables`,
+        `${outputs}, one for each batch, m and n dimension`,
+        part.outputVars.length,
+      );
     }
     const scope: Scope = { names: new Set(), outsideVector: null, reductions: new Map() };
     for (const variable of part.outputVars) this.introduce(variable, scope);
@@ -308,7 +315,8 @@ class KernelVerifier {
   private operand(part: ContractPart, operand: ContractOperand, foreign: 'm' | 'n'): void {
     this.access(operand.buffer, 'read');
     const type = dtypeInfo[operand.buffer.dtype].compute;
-    if (type !== part.type) this.fail(`the operand is ${operand.buffer.dtype}`, `a dtype that computes in ${part.type}`, operand.buffer.dtype);
+    if (type !== part.type)
+      this.fail(`the operand is ${operand.buffer.dtype}`, `a dtype that computes in ${part.type}`, operand.buffer.dtype);
     operand.coordinates.forEach((c, i) =>
       this.inside(`coordinate ${i}`, () => {
         this.integer(c.offset, 'the offset');
@@ -321,7 +329,8 @@ class KernelVerifier {
         for (const term of c.terms) {
           const dim = part.dims[term.dim];
           if (!dim) this.fail(`a term names dimension ${term.dim}`, `one of ${part.dims.length} dimensions`, term.dim);
-          if (dim.role === foreign) this.fail(`a term varies with ${foreign} dimension ${term.dim}`, 'batch, k and its own dimensions', term.dim);
+          if (dim.role === foreign)
+            this.fail(`a term varies with ${foreign} dimension ${term.dim}`, 'batch, k and its own dimensions', term.dim);
           this.integer(term.coefficient, 'a coefficient');
           lowest += Math.min(0, term.coefficient * (dim.extent - 1));
           empty ||= dim.extent === 0;
@@ -374,7 +383,8 @@ export function verifySteps(steps: readonly Step[], slots = Infinity): void {
     if (!Number.isInteger(a.slot) || a.slot < 0 || a.slot >= slots) fail(`${where} names slot ${a.slot}`, `a slot below ${slots}`, a.slot);
     if (!Number.isSafeInteger(a.offset) || a.offset < 0) fail(`${where} has offset ${a.offset}`, 'a nonnegative integer', a.offset);
     const strides = a.loopStrides ?? [];
-    if (strides.length > depth) fail(`${where} has ${strides.length} loop strides`, `at most ${depth}, one for each enclosing repeat`, strides);
+    if (strides.length > depth)
+      fail(`${where} has ${strides.length} loop strides`, `at most ${depth}, one for each enclosing repeat`, strides);
     for (const n of [a.offset, ...strides]) {
       if (!Number.isSafeInteger(n) || n % bytes !== 0) fail(`${where} is at ${n} bytes`, `a multiple of the element size ${bytes}`, n);
     }
@@ -393,11 +403,13 @@ export function verifySteps(steps: readonly Step[], slots = Infinity): void {
             const arg = args[i];
             if (arg) address(arg, dtypeInfo[param.dtype].bytes, depth, `argument ${i} of a call of kernel ${kernel.name}`);
           });
-          if (!(step.work >= 0 && step.work < Infinity)) fail(`a call of kernel ${kernel.name} has work ${step.work}`, 'a nonnegative number', step.work);
+          if (!(step.work >= 0 && step.work < Infinity))
+            fail(`a call of kernel ${kernel.name} has work ${step.work}`, 'a nonnegative number', step.work);
           break;
         }
         case 'repeat':
-          if (!Number.isInteger(step.count) || step.count < 0) fail(`a repeat step has count ${step.count}`, 'a nonnegative integer', step.count);
+          if (!Number.isInteger(step.count) || step.count < 0)
+            fail(`a repeat step has count ${step.count}`, 'a nonnegative integer', step.count);
           walk(step.body, depth + 1);
           break;
         case 'while':

@@ -1,19 +1,18 @@
 /** Making tensors. Eagerly the memory is filled at once; in a trace constants are nodes, so that the compiler can fold them. */
 import { type DType, dtypeInfo, isFloat } from '../dtype.js';
 import { ArgumentError, AutogradError, DTypeError, ShapeError } from '../errors.js';
-import { denseStrides, formatShape, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { denseStrides, formatShape, sizeOf } from '../graph/layout.js';
 import type { Primitive } from '../graph/primitive.js';
 import { encode } from '../tensor/codec.js';
 import { defaultDevice } from '../tensor/device.js';
 import { apply1, createFromArray, currentTrace } from '../tensor/dispatch.js';
 import { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
-import { copy } from './cast.js';
+import { cast, copy } from './cast.js';
 import type { Scalar } from './common.js';
-import { computeType, primitive } from './define.js';
 import { stopGradient } from './common.js';
-import { cast } from './cast.js';
+import { computeType, primitive } from './define.js';
 
 export interface TensorOptions {
   readonly dtype?: DType;
@@ -60,6 +59,18 @@ const arangePrimitive = primitive<{ readonly start: number; readonly step: numbe
   vjp: null,
 });
 
+/** PyTorch's rule: a step rounded to the dtype, taken from the nearer end with one rounding. */
+function linspaceSteps(
+  start: number,
+  end: number,
+  length: number,
+  dtype: DType,
+): { readonly first: number; readonly last: number; readonly step: number } {
+  const round = dtype === 'float64' ? (x: number) => x : Math.fround;
+  const [first, last] = [round(start), round(end)];
+  return { first, last, step: round(round(last - first) / Math.max(1, length - 1)) };
+}
+
 const linspacePrimitive = primitive<{ readonly start: number; readonly end: number; readonly length: number; readonly dtype: DType }>({
   name: 'linspace',
   infer: (_, { length, dtype }) => [{ dtype, shape: [length] }],
@@ -67,15 +78,11 @@ const linspacePrimitive = primitive<{ readonly start: number; readonly end: numb
     kind: 'map',
     pointwise: false,
     element({ b }, [i], { start, end, length, dtype }) {
-      // Steps from the nearer end, in the dtype itself, as PyTorch does.
-      const type = dtype === 'float64' ? 'f64' : 'f32';
-      const first = b.const(type, start);
-      const last = b.const(type, end);
-      const step = b.binary('div', b.sub(last, first), b.const(type, Math.max(1, length - 1)));
-      const up = b.add(first, b.mul(step, b.cast(i, type)));
-      const down = b.sub(last, b.mul(step, b.cast(b.sub(b.i32(length - 1), i), type)));
-      const value = b.select(b.binary('lt', i, b.i32(Math.ceil(length / 2))), up, down);
-      return [b.cast(length === 1 ? first : value, computeType(dtype))];
+      const { first, last, step } = linspaceSteps(start, end, length, dtype);
+      const up = b.add(b.const('f64', first), b.mul(b.const('f64', step), b.cast(i, 'f64')));
+      const down = b.sub(b.const('f64', last), b.mul(b.const('f64', step), b.cast(b.sub(b.i32(length - 1), i), 'f64')));
+      const value = b.select(b.binary('lt', i, b.i32(length >> 1)), up, down);
+      return [b.cast(length === 1 ? b.const('f64', first) : value, computeType(dtype))];
     },
   },
   vjp: null,
@@ -94,7 +101,12 @@ function checkShape(shape: Shape, op: string): Shape {
 /** Marks a leaf as wanting gradients. @throws DTypeError, AutogradError */
 export function setRequiresGrad(t: Tensor, value: boolean): Tensor {
   if (value && !isFloat(t.dtype)) {
-    throw new DTypeError(`gradients of ${t.dtype}`, { op: 'requiresGrad_', received: t.dtype, expected: 'a floating dtype', fix: "Convert it with to('float32')." });
+    throw new DTypeError(`gradients of ${t.dtype}`, {
+      op: 'requiresGrad_',
+      received: t.dtype,
+      expected: 'a floating dtype',
+      fix: "Convert it with to('float32').",
+    });
   }
   if (!value && t.gradFn !== null) {
     throw new AutogradError('only leaves can stop requiring gradients', { op: 'requiresGrad_', fix: 'Use detach().' });
@@ -167,26 +179,42 @@ export function arange(...args: readonly (number | TensorOptions | undefined)[])
   const [start, end, step] = numbers.length === 1 ? [0, numbers[0], 1] : [numbers[0], numbers[1], numbers[2] ?? 1];
   const length = Math.max(0, Math.ceil((end - start) / step));
   if (step === 0 || !Number.isSafeInteger(length) || (end - start) * step < 0) {
-    throw new ArgumentError(`from ${start} to ${end} in steps of ${step}`, { op: 'arange', received: numbers, expected: 'a step other than 0 that leads from start to end' });
+    throw new ArgumentError(`from ${start} to ${end} in steps of ${step}`, {
+      op: 'arange',
+      received: numbers,
+      expected: 'a step other than 0 that leads from start to end',
+    });
   }
   const dtype = options.dtype ?? (numbers.every(Number.isInteger) ? 'int64' : 'float32');
   if (currentTrace() !== null) return finish(apply1(arangePrimitive, [], { start, step, length, dtype }), options);
   // Whole dtypes step in whole numbers, as PyTorch does.
   const [first, stride] = isFloat(dtype) ? [start, step] : [Math.trunc(start), Math.trunc(step)];
-  return finish(createFromArray(Float64Array.from({ length }, (_, i) => first + i * stride), dtype, [length]), options);
+  return finish(
+    createFromArray(
+      Float64Array.from({ length }, (_, i) => first + i * stride),
+      dtype,
+      [length],
+    ),
+    options,
+  );
 }
 
 /** `steps` numbers from `start` to `end`, both included. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
-  if (!Number.isInteger(steps) || steps < 0) throw new ArgumentError(`${steps} steps`, { op: 'linspace', received: steps, expected: 'a whole number of at least 0' });
+  if (!Number.isInteger(steps) || steps < 0)
+    throw new ArgumentError(`${steps} steps`, { op: 'linspace', received: steps, expected: 'a whole number of at least 0' });
   const dtype = options.dtype ?? 'float32';
   if (currentTrace() !== null) return finish(apply1(linspacePrimitive, [], { start, end, length: steps, dtype }), options);
-  const round = dtype === 'float64' ? (x: number) => x : Math.fround;
-  const [first, last] = [round(start), round(end)];
-  const step = round(round(last - first) / Math.max(1, steps - 1));
-  const half = Math.ceil(steps / 2);
-  const value = (i: number) => (i < half || steps === 1 ? round(first + round(step * i)) : round(last - round(step * (steps - 1 - i))));
-  return finish(createFromArray(Float64Array.from({ length: steps }, (_, i) => value(i)), dtype, [steps]), options);
+  const { first, last, step } = linspaceSteps(start, end, steps, dtype);
+  const value = (i: number) => (i < steps >> 1 || steps === 1 ? first + step * i : last - step * (steps - 1 - i));
+  return finish(
+    createFromArray(
+      Float64Array.from({ length: steps }, (_, i) => value(i)),
+      dtype,
+      [steps],
+    ),
+    options,
+  );
 }
 
 /** Ones on the diagonal of an n x m matrix of zeros. */
@@ -286,15 +314,19 @@ export function tensor(data: TensorData, options: FromDataOptions = {}): Tensor 
   }
   const target = options.shape === undefined ? shape : checkShape(options.shape, 'tensor');
   if (sizeOf(target) !== values.length) {
-    throw new ShapeError(`${values.length} values for shape ${formatShape(target)}`, { op: 'tensor', received: values.length, expected: `${sizeOf(target)} values` });
+    throw new ShapeError(`${values.length} values for shape ${formatShape(target)}`, {
+      op: 'tensor',
+      received: values.length,
+      expected: `${sizeOf(target)} values`,
+    });
   }
   return finish(createFromArray(values, dtype, target), options);
 }
 
 function commonDType(values: readonly Scalar[], kind: string): DType {
-  if (values.every((value) => typeof value === kind)) return kind === 'boolean' ? 'bool' : kind === 'bigint' ? 'int64' : 'float32';
   if (values.some((value) => typeof value !== 'number' && typeof value !== 'bigint' && typeof value !== 'boolean')) {
     throw new ArgumentError('the data hold something that is no number', { op: 'tensor', expected: 'numbers, bigints or booleans' });
   }
-  return 'float32';
+  if (kind === 'number' || values.some((value) => typeof value !== kind)) return 'float32';
+  return kind === 'boolean' ? 'bool' : 'int64';
 }

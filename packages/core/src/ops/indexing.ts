@@ -3,8 +3,8 @@ import { isGradEnabled, noGrad } from '../autograd/mode.js';
 import { linkLike } from '../autograd/saved.js';
 import { dtypeInfo } from '../dtype.js';
 import { ArgumentError, AutogradError, DTypeError, ShapeError } from '../errors.js';
-import { broadcastShapes, formatShape, isDense, shapesEqual, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { broadcastShapes, formatShape, isDense, shapesEqual, sizeOf } from '../graph/layout.js';
 import { createFromArray } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -83,7 +83,8 @@ function resolve(x: Tensor, items: readonly IndexItem[]): Resolved {
     else if (typeof item === 'number') view = select(view, axis, item);
     else if (typeof item === 'string') view = sliceAt(view, axis++, parseText(item));
     else if (item instanceof Tensor) {
-      for (const index of item.dtype === 'bool' ? maskIndices(item, view, axis) : [checkedIndex(item)]) advanced.push({ axis: axis++, index });
+      for (const index of item.dtype === 'bool' ? maskIndices(item, view, axis) : [checkedIndex(item)])
+        advanced.push({ axis: axis++, index });
     } else if (Array.isArray(item)) {
       advanced.push({ axis, index: listIndex(item as IndexList, view.shape[axis]) });
       axis++;
@@ -101,7 +102,12 @@ function sliceAt(x: Tensor, axis: number, bounds: SliceBounds): Tensor {
 
 function checkedIndex(index: Tensor): Tensor {
   if (dtypeInfo[index.dtype].kind !== 'int') {
-    throw new DTypeError(`an index tensor of ${index.dtype}`, { op: 'index', received: index.dtype, expected: 'whole numbers, or a bool mask', fix: "Convert it with to('int64')." });
+    throw new DTypeError(`an index tensor of ${index.dtype}`, {
+      op: 'index',
+      received: index.dtype,
+      expected: 'whole numbers, or a bool mask',
+      fix: "Convert it with to('int64').",
+    });
   }
   return index;
 }
@@ -111,7 +117,8 @@ function listIndex(list: IndexList, extent: number): Tensor {
   const shape: number[] = [];
   for (let level: number | IndexList = list; Array.isArray(level); level = level[0]) shape.push(level.length);
   const flat = (list as readonly unknown[]).flat(Number.POSITIVE_INFINITY) as number[];
-  if (flat.length !== sizeOf(shape)) throw new ShapeError('a ragged list', { op: 'index', received: list, expected: 'nested lists of equal length' });
+  if (flat.length !== sizeOf(shape))
+    throw new ShapeError('a ragged list', { op: 'index', received: list, expected: 'nested lists of equal length' });
   for (const i of flat) {
     if (Number.isInteger(i) && i >= -extent && i < extent) continue;
     throw new ArgumentError(`index ${i} does not exist on an axis of ${extent} elements`, {
@@ -198,14 +205,19 @@ export function index(x: Tensor, ...items: readonly IndexItem[]): Tensor {
 function moveFrontTo(x: Tensor, count: number, place: number): Tensor {
   if (place === 0 || count === 0) return x;
   const from = Array.from({ length: count }, (_, i) => i);
-  return movedim(x, from, from.map((i) => i + place));
+  return movedim(
+    x,
+    from,
+    from.map((i) => i + place),
+  );
 }
 
 /** The value with the dtype of the target, in the shape of the indexed part. */
 function valueFor(x: Tensor, value: TensorOrScalar, shape: Shape): Tensor {
   const source = cast(operand(value, value instanceof Tensor ? value.dtype : x.dtype), x.dtype);
   const extra = source.shape.length - shape.length;
-  const trimmed = extra > 0 && source.shape.slice(0, extra).every((extent) => extent === 1) ? reshape(source, source.shape.slice(extra)) : source;
+  const trimmed =
+    extra > 0 && source.shape.slice(0, extra).every((extent) => extent === 1) ? reshape(source, source.shape.slice(extra)) : source;
   return expand(trimmed, shape);
 }
 
@@ -227,7 +239,12 @@ function asMask(x: Tensor, items: readonly IndexItem[], value: TensorOrScalar): 
  * A new tensor: `x` with the part that the items name replaced by `value` (broadcast to it), or with `accumulate` raised by
  * it. Of several values for one position the last stays. Gradients flow to both.
  */
-export function indexPut(x: Tensor, items: readonly IndexItem[], value: TensorOrScalar, { accumulate = false }: IndexPutOptions = {}): Tensor {
+export function indexPut(
+  x: Tensor,
+  items: readonly IndexItem[],
+  value: TensorOrScalar,
+  { accumulate = false }: IndexPutOptions = {},
+): Tensor {
   return composite('indexPut', () => {
     const mask = asMask(x, items, value);
     if (mask !== null) {
@@ -252,11 +269,14 @@ function flatPositions(base: Tensor, { view, advanced }: Resolved): Tensor {
   // The same indexing applied to the numbers 0, 1, ... laid out like the base.
   return noGrad(() => {
     const wide = sizeOf(base.shape) >= 2 ** 31;
-    const numbers = view.shape.reduce<Tensor>((sum, extent, axis) => {
-      const steps = Array.from({ length: extent }, (_, i) => i * view.strides[axis]);
-      const along = view.shape.map((_, k) => (k === axis ? extent : 1));
-      return add(sum, createFromArray(steps, wide ? 'int64' : 'int32', along));
-    }, createFromArray([view.offset - base.offset], wide ? 'int64' : 'int32', []));
+    const numbers = view.shape.reduce<Tensor>(
+      (sum, extent, axis) => {
+        const steps = Array.from({ length: extent }, (_, i) => i * view.strides[axis]);
+        const along = view.shape.map((_, k) => (k === axis ? extent : 1));
+        return add(sum, createFromArray(steps, wide ? 'int64' : 'int32', along));
+      },
+      createFromArray([view.offset - base.offset], wide ? 'int64' : 'int32', []),
+    );
     const { rows, index: positions, indexShape, place } = planOf({ view: expand(numbers, view.shape), advanced });
     return moveFrontTo(reshape(indexSelect(rows, 0, positions), [...indexShape, ...rows.shape.slice(1)]), indexShape.length, place);
   });
@@ -293,7 +313,9 @@ function rebind(x: Tensor, items: readonly IndexItem[], value: TensorOrScalar): 
   const whole = x.offset === 0 && isDense(x) && sizeOf(x.shape) === x.storage.length;
   const leaf = x.requiresGrad && x.gradFn === null;
   if (leaf || !whole || x.storage.shared) {
-    const why = leaf ? 'the target is a leaf that requires gradients' : 'the memory of the target is shared with views or saved for a gradient';
+    const why = leaf
+      ? 'the target is a leaf that requires gradients'
+      : 'the memory of the target is shared with views or saved for a gradient';
     throw new AutogradError(`${why}, so the assignment cannot be recorded`, {
       op: 'set',
       received: x.shape,

@@ -92,4 +92,10 @@ export const advancePrimitive = primitive<Record<string, never>>({
   vjp: null,
 });
 
-export const randomPrimitives: readonly Primitive[] = [randomBitsPrimitive, uniformPrimitive, normalPrimitive, integerPrimitive, advancePrimitive];
+export const randomPrimitives: readonly Primitive[] = [
+  randomBitsPrimitive,
+  uniformPrimitive,
+  normalPrimitive,
+  integerPrimitive,
+  advancePrimitive,
+];

@@ -2,8 +2,8 @@
 import { noGrad } from '../autograd/mode.js';
 import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
-import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Primitive } from '../graph/primitive.js';
 import { apply1, applyInPlace, scalarTensor } from '../tensor/dispatch.js';
 import type { Generator } from '../tensor/generator.js';
@@ -12,8 +12,8 @@ import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { add, div, gt, lt, minimum, mul } from './binary.js';
 import { cast } from './cast.js';
-import { setRequiresGrad } from './create.js';
 import type { TensorOptions } from './create.js';
+import { setRequiresGrad } from './create.js';
 import { iota } from './iota.js';
 import { advancePrimitive, integerPrimitive, normalPrimitive, randomBitsPrimitive, uniformPrimitive } from './random-primitives.js';
 import { amax } from './reduce.js';
@@ -33,7 +33,11 @@ export interface RandomOptions extends TensorOptions {
 
 function draw(primitive: Primitive, shape: Shape, dtype: DType, generator: Generator | undefined, inputs: readonly Tensor[] = []): Tensor {
   if (!Array.isArray(shape) || shape.some((extent) => !Number.isInteger(extent) || extent < 0)) {
-    throw new ShapeError(`shape ${JSON.stringify(shape)}`, { op: 'random', received: shape, expected: 'an array of whole numbers of at least 0' });
+    throw new ShapeError(`shape ${JSON.stringify(shape)}`, {
+      op: 'random',
+      received: shape,
+      expected: 'an array of whole numbers of at least 0',
+    });
   }
   const { state } = generator ?? defaultGenerator;
   const flat = apply1(primitive, [state, ...inputs], { length: sizeOf(shape), dtype });
@@ -43,7 +47,8 @@ function draw(primitive: Primitive, shape: Shape, dtype: DType, generator: Gener
 
 function floating(options: RandomOptions, op: string): DType {
   const dtype = options.dtype ?? 'float32';
-  if (!isFloat(dtype)) throw new DTypeError(`dtype ${dtype}`, { op, received: dtype, expected: 'a floating dtype', fix: 'Use randint() for whole numbers.' });
+  if (!isFloat(dtype))
+    throw new DTypeError(`dtype ${dtype}`, { op, received: dtype, expected: 'a floating dtype', fix: 'Use randint() for whole numbers.' });
   return dtype;
 }
 
@@ -54,26 +59,39 @@ function finish(t: Tensor, options: RandomOptions): Tensor {
 /** Uniform over [0, 1): float32 in steps of 2^-24, float64 of 2^-53, float16 of 2^-11, bfloat16 of 2^-8. */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   const dtype = floating(options, 'rand');
-  return finish(composite('rand', () => draw(uniformPrimitive, shape, dtype, options.generator)), options);
+  return finish(
+    composite('rand', () => draw(uniformPrimitive, shape, dtype, options.generator)),
+    options,
+  );
 }
 
 /** Standard normal. */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   const dtype = floating(options, 'randn');
-  return finish(composite('randn', () => draw(normalPrimitive, shape, dtype, options.generator)), options);
+  return finish(
+    composite('randn', () => draw(normalPrimitive, shape, dtype, options.generator)),
+    options,
+  );
 }
 
 /** Uniform over [low, high). */
 export function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions = {}): Tensor {
   const dtype = floating(options, 'uniform');
-  return finish(composite('uniform', () => add(mul(draw(uniformPrimitive, shape, dtype, options.generator), high - low), low)), options);
+  return finish(
+    composite('uniform', () => add(mul(draw(uniformPrimitive, shape, dtype, options.generator), high - low), low)),
+    options,
+  );
 }
 
 /** Normal with the given mean and standard deviation. */
 export function normal(shape: Shape, mean = 0, std = 1, options: RandomOptions = {}): Tensor {
   const dtype = floating(options, 'normal');
-  if (!(std >= 0)) throw new ArgumentError(`standard deviation ${std}`, { op: 'normal', received: std, expected: 'a number of at least 0' });
-  return finish(composite('normal', () => add(mul(draw(normalPrimitive, shape, dtype, options.generator), std), mean)), options);
+  if (!(std >= 0))
+    throw new ArgumentError(`standard deviation ${std}`, { op: 'normal', received: std, expected: 'a number of at least 0' });
+  return finish(
+    composite('normal', () => add(mul(draw(normalPrimitive, shape, dtype, options.generator), std), mean)),
+    options,
+  );
 }
 
 /** {@link rand} with the shape and, unless given, the dtype of another tensor. */
@@ -90,7 +108,9 @@ export function randint(high: number, shape: Shape, options?: RandomOptions): Te
 export function randint(low: number, high: number, shape: Shape, options?: RandomOptions): Tensor;
 export function randint(first: number, second: number | Shape, third?: Shape | RandomOptions, fourth?: RandomOptions): Tensor {
   const [low, high, shape, options] =
-    typeof second === 'number' ? [first, second, third as Shape, fourth ?? {}] : [0, first, second, (third as RandomOptions | undefined) ?? {}];
+    typeof second === 'number'
+      ? [first, second, third as Shape, fourth ?? {}]
+      : [0, first, second, (third as RandomOptions | undefined) ?? {}];
   if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || low >= high) {
     throw new ArgumentError(`from ${low} to ${high}`, { op: 'randint', received: [low, high], expected: 'whole numbers, low below high' });
   }
@@ -103,8 +123,11 @@ export function randint(first: number, second: number | Shape, third?: Shape | R
 
 /** The numbers 0 .. n-1 in random order, int64. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
-  if (!Number.isInteger(n) || n < 0) throw new ArgumentError(`n ${n}`, { op: 'randperm', received: n, expected: 'a whole number of at least 0' });
-  return composite('randperm', () => cast(argsort(draw(randomBitsPrimitive, [n], 'int32', options.generator), 0), options.dtype ?? 'int64'));
+  if (!Number.isInteger(n) || n < 0)
+    throw new ArgumentError(`n ${n}`, { op: 'randperm', received: n, expected: 'a whole number of at least 0' });
+  return composite('randperm', () =>
+    cast(argsort(draw(randomBitsPrimitive, [n], 'int32', options.generator), 0), options.dtype ?? 'int64'),
+  );
 }
 
 /** 1 with the probability that each element of `p` says, else 0; dtype and shape of `p`. No gradient. */
@@ -112,7 +135,9 @@ export function bernoulli(p: Tensor, options?: RandomOptions): Tensor;
 /** A tensor of ones (with probability `p`) and zeros, float32 unless another dtype is given. */
 export function bernoulli(p: number, shape: Shape, options?: RandomOptions): Tensor;
 export function bernoulli(p: Tensor | number, second?: RandomOptions | Shape, third: RandomOptions = {}): Tensor {
-  const [shape, options] = Array.isArray(second) ? [second as Shape, third] : [(p as Tensor).shape, (second as RandomOptions | undefined) ?? {}];
+  const [shape, options] = Array.isArray(second)
+    ? [second as Shape, third]
+    : [(p as Tensor).shape, (second as RandomOptions | undefined) ?? {}];
   const dtype = options.dtype ?? (p instanceof Tensor ? p.dtype : 'float32');
   return noGrad(() => composite('bernoulli', () => cast(lt(draw(uniformPrimitive, shape, 'float32', options.generator), p), dtype)));
 }
@@ -131,7 +156,11 @@ export function multinomial(weights: Tensor, numSamples: number, { replacement =
   const rank = weights.shape.length;
   const count = weights.shape[rank - 1] ?? 0;
   if (rank < 1 || rank > 2 || !isFloat(weights.dtype)) {
-    throw new ShapeError(`weights of ${weights.dtype} ${formatShape(weights.shape)}`, { op: 'multinomial', received: weights.shape, expected: 'a floating vector or matrix' });
+    throw new ShapeError(`weights of ${weights.dtype} ${formatShape(weights.shape)}`, {
+      op: 'multinomial',
+      received: weights.shape,
+      expected: 'a floating vector or matrix',
+    });
   }
   if (!Number.isInteger(numSamples) || numSamples < 1 || count === 0 || (!replacement && numSamples > count)) {
     throw new ArgumentError(`${numSamples} samples of ${count}`, {

@@ -146,7 +146,9 @@ const logcumsumexpPrimitive = scan(
   { inputs: [0], outputs: [0] },
   (ctx, g) => {
     const part = (positive: Tensor): Tensor => {
-      const logs = sub(where(gt(positive, 0), log(where(gt(positive, 0), positive, 1)), -Infinity), ctx.output(0));
+      // Nothing is taken from what has no logarithm: -Infinity - -Infinity would be NaN.
+      const some = gt(positive, 0);
+      const logs = where(some, sub(log(where(some, positive, 1)), where(some, ctx.output(0), 0)), -Infinity);
       const summed = apply1(logcumsumexpPrimitive, [logs], { ...ctx.attrs, reverse: !ctx.attrs.reverse });
       return exp(add(summed, ctx.input(0)));
     };

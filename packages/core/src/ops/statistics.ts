@@ -7,6 +7,7 @@ import { add, div, eq, le, logicalAnd, logicalOr, maximum, mul, ne, pow, sub } f
 import { cast } from './cast.js';
 import { broadcastTo, requireKind, stopGradient, toFloat } from './common.js';
 import { withGradient } from './custom-gradient.js';
+import { zerosOf } from './fill.js';
 import { iotaAlong } from './iota.js';
 import { all, amax, amin, countAlong, keptShape, mean, reductionAxes, requireOrder, sum } from './reduce.js';
 import type { Axes } from './reduce.js';
@@ -61,9 +62,14 @@ export function norm(x: Tensor, p = 2, dim?: Axes, keepdim = false): Tensor {
   });
 }
 
+/** The largest element along `axes`, which keep extent 1; 0 where there is none. */
+function rowMax(x: Tensor, axes: readonly number[]): Tensor {
+  return axes.some((axis) => x.shape[axis] === 0) ? zerosOf(x.dtype, keptShape(x.shape, axes)) : amax(x, axes, true);
+}
+
 /** The largest element along `axes` where it is finite, else 0: what exponents are measured from. No gradient. */
 function pivot(x: Tensor, axes: readonly number[]): Tensor {
-  const largest = amax(stopGradient(x), axes, true);
+  const largest = rowMax(stopGradient(x), axes);
   return where(isInf(largest), 0, largest);
 }
 
@@ -81,13 +87,13 @@ export function logsumexp(x: Tensor, dim?: Axes, keepdim = false): Tensor {
 /** `exp(x) / sum(exp(x))` along `dim`. */
 export function softmax(x: Tensor, dim = -1): Tensor {
   const real = toFloat(x);
-  const axes = [normalizeAxis(dim, real.shape.length, 'softmax')];
+  const axes = reductionAxes(real, dim, 'softmax');
   return withGradient({
     name: 'softmax',
     inputs: [real],
     savesOutput: true,
     forward: () => {
-      const powers = exp(sub(real, amax(real, axes, true)));
+      const powers = exp(sub(real, rowMax(real, axes)));
       return [div(powers, sum(powers, axes, true))];
     },
     vjp: (g, ctx) => {
@@ -101,13 +107,13 @@ export function softmax(x: Tensor, dim = -1): Tensor {
 /** `log(softmax(x))` along `dim`, without the loss of accuracy of the two in turn. */
 export function logSoftmax(x: Tensor, dim = -1): Tensor {
   const real = toFloat(x);
-  const axes = [normalizeAxis(dim, real.shape.length, 'logSoftmax')];
+  const axes = reductionAxes(real, dim, 'logSoftmax');
   return withGradient({
     name: 'logSoftmax',
     inputs: [real],
     savesOutput: true,
     forward: () => {
-      const shifted = sub(real, amax(real, axes, true));
+      const shifted = sub(real, rowMax(real, axes));
       return [sub(shifted, log(sum(exp(shifted), axes, true)))];
     },
     vjp: (g, ctx) => [sub(g, mul(exp(ctx.output()), sum(g, axes, true)))],

@@ -10,6 +10,7 @@ import { iotaPrimitives } from './iota.js';
 import { joinPrimitives } from './join.js';
 import { padPrimitives } from './pad.js';
 import { poolPrimitives } from './pool.js';
+import { randomPrimitives } from './random-primitives.js';
 import { reducePrimitives } from './reduce.js';
 import { scanPrimitives } from './scan.js';
 import { scatterPrimitives } from './scatter.js';
@@ -27,6 +28,7 @@ export const allPrimitives: readonly Primitive[] = [
   ...binaryPrimitives,
   ...ternaryPrimitives,
   ...createPrimitives,
+  ...randomPrimitives,
   ...iotaPrimitives,
   ...reducePrimitives,
   ...scanPrimitives,

@@ -1,7 +1,7 @@
 /** Views of a part of the elements, and the primitives that put gradients of parts back in their place. */
 import { ArgumentError, ShapeError } from '../errors.js';
-import { formatShape, isDense, normalizeAxes, normalizeAxis, selectLayout, sizeOf, sliceLayout } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, isDense, normalizeAxes, normalizeAxis, selectLayout, sizeOf, sliceLayout } from '../graph/layout.js';
 import type { Primitive } from '../graph/primitive.js';
 import { apply1, viewOf } from '../tensor/dispatch.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -90,7 +90,10 @@ const foldWindowsPrimitive = primitive<{ readonly shape: Shape; readonly axis: n
       const size = inputs[0].shape.at(-1) ?? 1;
       const cell = b.loopVar('element');
       const indices = unravel(b, b.index(cell), shape);
-      const type = load(0, inputs[0].shape.map(() => b.i32(0))).type;
+      const type = load(
+        0,
+        inputs[0].shape.map(() => b.i32(0)),
+      ).type;
       const total = b.newLocal('total', type);
       const j = b.loopVar('window');
       // Windows that hold element i: the last is i / step, those before it follow as long as their end reaches i.
@@ -122,7 +125,13 @@ const foldStridedPrimitive = primitive<{ readonly length: number; readonly strid
     stages({ b, inputs, load, store }, { length, strides, offset }) {
       const [{ shape }] = inputs;
       const zeroCell = b.loopVar('element');
-      const zero = b.const(load(0, shape.map(() => b.i32(0))).type, 0);
+      const zero = b.const(
+        load(
+          0,
+          shape.map(() => b.i32(0)),
+        ).type,
+        0,
+      );
       // Elements may coincide, so one cell adds them all, in order.
       const cell = b.loopVar('all');
       const i = b.loopVar('source');
@@ -139,13 +148,20 @@ const foldStridedPrimitive = primitive<{ readonly length: number; readonly strid
   },
 });
 
-export const viewPrimitives: readonly Primitive[] = [embedSlicePrimitive, embedDiagonalPrimitive, foldWindowsPrimitive, foldStridedPrimitive];
+export const viewPrimitives: readonly Primitive[] = [
+  embedSlicePrimitive,
+  embedDiagonalPrimitive,
+  foldWindowsPrimitive,
+  foldStridedPrimitive,
+];
 
 /** A resolved slice of one axis. */
 export function takeSlice(x: Tensor, axis: number, { start, count, step }: ResolvedSlice): Tensor {
   const { shape } = x;
   if (start === 0 && step === 1 && count === shape[axis]) return x;
-  return viewOf(x, sliceLayout(x, axis, start, count, step), 'slice', (g) => apply1(embedSlicePrimitive, [g], { shape, axis, start, step }));
+  return viewOf(x, sliceLayout(x, axis, start, count, step), 'slice', (g) =>
+    apply1(embedSlicePrimitive, [g], { shape, axis, start, step }),
+  );
 }
 
 /**
@@ -157,7 +173,10 @@ export function slice(x: Tensor, slices: readonly (SliceBounds | null)[]): Tenso
     throw new ShapeError(`${slices.length} slices of a tensor of ${x.shape.length} dimensions`, { op: 'slice', received: slices });
   }
   const first = reshape(x, x.shape);
-  return slices.reduce((rest: Tensor, bounds, axis) => (bounds === null ? rest : takeSlice(rest, axis, resolveSlice(bounds, x.shape[axis], 'slice'))), first);
+  return slices.reduce(
+    (rest: Tensor, bounds, axis) => (bounds === null ? rest : takeSlice(rest, axis, resolveSlice(bounds, x.shape[axis], 'slice'))),
+    first,
+  );
 }
 
 /** `length` elements of axis `dim` from `start` on. @throws ShapeError when they leave the axis */
@@ -166,7 +185,11 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
   const extent = x.shape[axis];
   const first = start < 0 ? start + extent : start;
   if (!Number.isInteger(start) || !Number.isInteger(length) || first < 0 || length < 0 || first + length > extent) {
-    throw new ShapeError(`elements ${start} to ${start + length} of an axis of ${extent}`, { op: 'narrow', received: [start, length], expected: 'a range inside the axis' });
+    throw new ShapeError(`elements ${start} to ${start + length} of an axis of ${extent}`, {
+      op: 'narrow',
+      received: [start, length],
+      expected: 'a range inside the axis',
+    });
   }
   return takeSlice(x, axis, { start: first, count: length, step: 1 });
 }
@@ -185,7 +208,9 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
   }
   const start = index < 0 ? index + extent : index;
   const { shape } = x;
-  return viewOf(x, selectLayout(x, axis, start), 'select', (g) => apply1(embedSlicePrimitive, [unsqueeze(g, axis)], { shape, axis, start, step: 1 }));
+  return viewOf(x, selectLayout(x, axis, start), 'select', (g) =>
+    apply1(embedSlicePrimitive, [unsqueeze(g, axis)], { shape, axis, start, step: 1 }),
+  );
 }
 
 /** Consecutive parts of `size` elements along `dim` (the last may be smaller), or of the given sizes. Views. */
@@ -194,11 +219,16 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
   const extent = x.shape[axis];
   const sizes: number[] = [];
   if (typeof size === 'number') {
-    if (!Number.isInteger(size) || size < 1) throw new ArgumentError(`parts of ${size} elements`, { op: 'split', received: size, expected: 'a whole number of at least 1' });
+    if (!Number.isInteger(size) || size < 1)
+      throw new ArgumentError(`parts of ${size} elements`, { op: 'split', received: size, expected: 'a whole number of at least 1' });
     for (let start = 0; start < extent || sizes.length === 0; start += size) sizes.push(Math.min(size, extent - start));
   } else sizes.push(...size);
   if (sizes.reduce((sum, n) => sum + n, 0) !== extent) {
-    throw new ShapeError(`sizes [${sizes.join(', ')}] of an axis of ${extent} elements`, { op: 'split', received: size, expected: `sizes with sum ${extent}` });
+    throw new ShapeError(`sizes [${sizes.join(', ')}] of an axis of ${extent} elements`, {
+      op: 'split',
+      received: size,
+      expected: `sizes with sum ${extent}`,
+    });
   }
   let start = 0;
   return sizes.map((count) => {
@@ -210,7 +240,8 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 
 /** At most `chunks` parts of equal size along `dim` (the last may be smaller). Views. */
 export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
-  if (!Number.isInteger(chunks) || chunks < 1) throw new ArgumentError(`${chunks} chunks`, { op: 'chunk', received: chunks, expected: 'a whole number of at least 1' });
+  if (!Number.isInteger(chunks) || chunks < 1)
+    throw new ArgumentError(`${chunks} chunks`, { op: 'chunk', received: chunks, expected: 'a whole number of at least 1' });
   const axis = normalizeAxis(dim, x.shape.length, 'chunk');
   return split(x, Math.max(1, Math.ceil(x.shape[axis] / chunks)), axis);
 }
@@ -245,7 +276,8 @@ export function diagonal(x: Tensor, { offset = 0, dim1 = 0, dim2 = 1 }: Diagonal
   const rank = x.shape.length;
   const row = normalizeAxis(dim1, rank, 'diagonal');
   const column = normalizeAxis(dim2, rank, 'diagonal');
-  if (row === column) throw new ArgumentError('dim1 and dim2 are one axis', { op: 'diagonal', received: [dim1, dim2], expected: 'two axes' });
+  if (row === column)
+    throw new ArgumentError('dim1 and dim2 are one axis', { op: 'diagonal', received: [dim1, dim2], expected: 'two axes' });
   const { shape } = x;
   const count = Math.max(0, offset >= 0 ? Math.min(shape[row], shape[column] - offset) : Math.min(shape[row] + offset, shape[column]));
   const others = (list: readonly number[]) => list.filter((_, axis) => axis !== row && axis !== column);

@@ -1,7 +1,7 @@
 /** Views: other shapes over the same elements. None copies, except reshape of what does not lie evenly. */
 import { ArgumentError, ShapeError } from '../errors.js';
-import { expandLayout, formatShape, isDense, normalizeAxis, permuteLayout, reshapeLayout, shapesEqual, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { expandLayout, formatShape, isDense, normalizeAxis, permuteLayout, reshapeLayout, shapesEqual, sizeOf } from '../graph/layout.js';
 import { viewOf } from '../tensor/dispatch.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { copy } from './cast.js';
@@ -103,7 +103,10 @@ export function movedim(x: Tensor, source: number | readonly number[], destinati
   const from = (typeof source === 'number' ? [source] : source).map((axis) => normalizeAxis(axis, rank, 'movedim'));
   const to = (typeof destination === 'number' ? [destination] : destination).map((axis) => normalizeAxis(axis, rank, 'movedim'));
   if (from.length !== to.length || new Set(from).size !== from.length || new Set(to).size !== to.length) {
-    throw new ArgumentError(`from [${from.join(', ')}] to [${to.join(', ')}]`, { op: 'movedim', expected: 'as many targets as sources, each once' });
+    throw new ArgumentError(`from [${from.join(', ')}] to [${to.join(', ')}]`, {
+      op: 'movedim',
+      expected: 'as many targets as sources, each once',
+    });
   }
   const rest = x.shape.map((_, i) => i).filter((i) => !from.includes(i));
   const axes = x.shape.map((_, i) => {
@@ -182,7 +185,10 @@ export function unflatten(x: Tensor, dim: number, sizes: Shape): Tensor {
   const known = Math.abs(sizeOf(sizes));
   const resolved = hole < 0 ? sizes : sizes.with(hole, known === 0 ? 0 : x.shape[axis] / known);
   if (sizeOf(resolved) !== x.shape[axis] || resolved.some((extent) => !Number.isInteger(extent) || extent < 0)) {
-    throw new ShapeError(`an axis of ${x.shape[axis]} elements does not split into ${formatShape(sizes)}`, { op: 'unflatten', received: sizes });
+    throw new ShapeError(`an axis of ${x.shape[axis]} elements does not split into ${formatShape(sizes)}`, {
+      op: 'unflatten',
+      received: sizes,
+    });
   }
   return reshape(x, x.shape.toSpliced(axis, 1, ...resolved));
 }

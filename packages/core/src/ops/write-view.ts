@@ -2,8 +2,8 @@
 import { isGradEnabled, noGrad } from '../autograd/mode.js';
 import { isFloat } from '../dtype.js';
 import { AutogradError, DTypeError, ShapeError } from '../errors.js';
-import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Primitive } from '../graph/primitive.js';
 import { apply1, applyInPlace, replaceWhole } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
@@ -12,10 +12,10 @@ import { cast, copy } from './cast.js';
 import type { TensorOrScalar } from './common.js';
 import { operand } from './common.js';
 import { primitive } from './define.js';
+import { zerosOf } from './fill.js';
 import { divisorUpTo, unravel, vectorLoop } from './statements.js';
 import { contiguous, expand, reshape } from './view.js';
 import { asStrided } from './view-slice.js';
-import { zerosOf } from './fill.js';
 
 type WriteAttrs = { readonly shape: Shape; readonly strides: readonly number[]; readonly offset: number };
 
@@ -35,7 +35,9 @@ export const writeViewPrimitive: Primitive = primitive<WriteAttrs>({
   name: 'writeView',
   infer([base, value], { shape }) {
     if (base.shape.length !== 1 || value.dtype !== base.dtype || sizeOf(value.shape) !== sizeOf(shape)) {
-      throw new ShapeError(`cannot write ${value.dtype} ${formatShape(value.shape)} into ${base.dtype} ${formatShape(base.shape)}`, { op: 'writeView' });
+      throw new ShapeError(`cannot write ${value.dtype} ${formatShape(value.shape)} into ${base.dtype} ${formatShape(base.shape)}`, {
+        op: 'writeView',
+      });
     }
     return [base];
   },
@@ -121,11 +123,16 @@ export function checkInPlace(op: string, target: Tensor, sources: readonly Tenso
   if (!isGradEnabled()) return;
   if (target.requiresGrad) {
     throw new AutogradError(
-      target.gradFn === null ? 'a leaf that requires gradients would be changed in place' : 'a tensor with gradient history would be changed in place',
+      target.gradFn === null
+        ? 'a leaf that requires gradients would be changed in place'
+        : 'a tensor with gradient history would be changed in place',
       {
         op,
         received: target.shape,
-        fix: target.gradFn === null ? `Put it in noGrad(() => ...) when it is an update, or use ${op.replace(/_$/, '')}().` : `Use ${op.replace(/_$/, '')}(), which returns a new tensor.`,
+        fix:
+          target.gradFn === null
+            ? `Put it in noGrad(() => ...) when it is an update, or use ${op.replace(/_$/, '')}().`
+            : `Use ${op.replace(/_$/, '')}(), which returns a new tensor.`,
       },
     );
   }
@@ -144,7 +151,10 @@ function fitted(op: string, target: Tensor, value: TensorOrScalar): Tensor {
     // Leading axes of extent 1 may be dropped, as in PyTorch.
     const extra = source.shape.length - target.shape.length;
     if (source.shape.slice(0, extra).every((extent) => extent === 1)) return fitted(op, target, reshape(source, source.shape.slice(extra)));
-    throw new ShapeError(`shape ${formatShape(source.shape)} does not fit into ${formatShape(target.shape)}`, { op, received: source.shape });
+    throw new ShapeError(`shape ${formatShape(source.shape)} does not fit into ${formatShape(target.shape)}`, {
+      op,
+      received: source.shape,
+    });
   }
   return expand(cast(source, target.dtype), target.shape);
 }

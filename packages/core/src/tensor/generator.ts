@@ -44,7 +44,11 @@ export class Generator {
 
   /** Continues from a state that getState() gave. @throws ArgumentError */
   setState(state: ArrayLike<number>): void {
-    if (state.length !== 4) throw new ArgumentError(`a state of ${state.length} numbers`, { op: 'Generator.setState', expected: 'the four numbers that getState() gave' });
+    if (state.length !== 4)
+      throw new ArgumentError(`a state of ${state.length} numbers`, {
+        op: 'Generator.setState',
+        expected: 'the four numbers that getState() gave',
+      });
     const values = Int32Array.from(state);
     if (this.current === null || this.current.isDisposed) {
       this.initial = values;
@@ -65,7 +69,8 @@ export class Generator {
 }
 
 function stateOf(seed: number): Int32Array {
-  if (!Number.isSafeInteger(seed)) throw new ArgumentError(`seed ${seed}`, { op: 'manualSeed', received: seed, expected: 'a whole number of at most 53 bits' });
+  if (!Number.isSafeInteger(seed))
+    throw new ArgumentError(`seed ${seed}`, { op: 'manualSeed', received: seed, expected: 'a whole number of at most 53 bits' });
   const [low, high] = philoxKey(seed);
   return Int32Array.from([low | 0, high | 0, 0, 0]);
 }

@@ -1,6 +1,7 @@
 /** Methods of tensors that reduce, sort, multiply matrices or gather. */
-import * as reduce from '../ops/reduce.js';
+
 import type { Axes } from '../ops/reduce.js';
+import * as reduce from '../ops/reduce.js';
 import * as statistics from '../ops/statistics.js';
 import { TensorMathMethods } from './methods-math.js';
 import type { Tensor } from './tensor.js';

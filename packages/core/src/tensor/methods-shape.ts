@@ -1,24 +1,25 @@
 /** Methods of tensors that change shape or dtype, read values, or deal with gradients. */
-import { backward } from '../autograd/engine.js';
+
 import type { BackwardOptions } from '../autograd/engine.js';
-import { registerHook, retainGrad } from '../autograd/hooks.js';
+import { backward } from '../autograd/engine.js';
 import type { HookHandle } from '../autograd/hooks.js';
+import { registerHook, retainGrad } from '../autograd/hooks.js';
 import type { GradHook } from '../autograd/node.js';
 import type { DType } from '../dtype.js';
-import { isDense } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { isDense } from '../graph/layout.js';
 import { cast } from '../ops/cast.js';
-import { stopGradient } from '../ops/common.js';
 import type { TensorOrScalar } from '../ops/common.js';
+import { stopGradient } from '../ops/common.js';
 import { setRequiresGrad } from '../ops/create.js';
-import { index, indexPut, setIndex } from '../ops/indexing.js';
 import type { IndexItem } from '../ops/indexing.js';
+import { index, indexPut, setIndex } from '../ops/indexing.js';
 import * as views from '../ops/view.js';
 import * as parts from '../ops/view-slice.js';
-import { read, readSync } from './dispatch.js';
 import type { TypedArray } from './dispatch.js';
-import { itemOf, nest } from './host.js';
+import { read, readSync } from './dispatch.js';
 import type { NestedValues } from './host.js';
+import { itemOf, nest } from './host.js';
 import { TensorLinearMethods } from './methods-linear.js';
 import { formatTensor } from './print.js';
 import { keep } from './scope.js';

@@ -1,7 +1,6 @@
 /** Tensors as text, laid out as PyTorch does: aligned columns, long tensors shortened, scientific notation where needed. */
 import { isFloat } from '../dtype.js';
-import { sizeOf } from '../graph/layout.js';
-import { sliceLayout } from '../graph/layout.js';
+import { sizeOf, sliceLayout } from '../graph/layout.js';
 import { currentTrace } from '../graph/trace.js';
 import { readSync } from './dispatch.js';
 import type { HostValue, NestedValues } from './host.js';
@@ -39,7 +38,7 @@ function scientific(x: number): string {
 }
 
 function plain(x: HostValue): string {
-  if (typeof x !== 'number' || Number.isFinite(x)) return Object.is(x, -0) ? '-0' : String(x);
+  if (typeof x !== 'number' || Number.isFinite(x)) return String(x);
   return Number.isNaN(x) ? 'nan' : x > 0 ? 'inf' : '-inf';
 }
 
@@ -58,7 +57,9 @@ function formatFor(values: readonly HostValue[], float: boolean): ElementFormat 
   }
   const useScientific = finite.length > 0 && (most / least > 1000 || most > 1e8 || (!whole && least < 1e-4));
   const wholeText = (x: number) => (Math.abs(x) < 1e21 ? plain(x) : BigInt(x).toString());
-  const text = useScientific ? scientific : whole ? (x: number) => `${wholeText(x)}.` : fixed;
+  const unsigned = useScientific ? scientific : whole ? (x: number) => `${wholeText(x)}.` : fixed;
+  // JavaScript prints -0 without its sign.
+  const text = (x: number) => (Object.is(x, -0) ? `-${unsigned(0)}` : unsigned(x));
   const width = finite.reduce((longest, value) => Math.max(longest, text(value).length), 1);
   const format = (value: HostValue) => (Number.isFinite(value) ? text(Number(value)) : plain(value)).padStart(width);
   return { width, format };

@@ -51,7 +51,7 @@ function convolution(c: Conv, which: 'forward' | 'input' | 'weight'): { spec: Co
     dilation: 1,
     extent: size,
     stride,
-    checked: true,
+    checked: c.padding > 0,
   });
   const weight = [
     linear(outputs * inputs * kernel * kernel, [0, 1]),
@@ -129,7 +129,7 @@ function check({ spec, sizes }: { spec: ContractSpec; sizes: readonly number[] }
 
 describe('random contractions equal the reference evaluator', () => {
   // Layouts, roles, flips, sliding and dilated coordinates, element types and epilogues all vary with the seed.
-  for (let block = 0; block < 8; block++) {
+  for (let block = 0; block < 4; block++) {
     it(`seeds ${block * 100} to ${block * 100 + 99}`, () => {
       for (let seed = block * 100; seed < block * 100 + 100; seed++) {
         expect(check(randomCase(seed), seed, 1 + (seed % 3)), `seed ${seed}`).toBeNull();
@@ -244,6 +244,9 @@ describe('convolutions', () => {
     'large window': { ...base, kernel: 7, padding: 3, size: 12 },
     'rows of whole vectors': { ...base, size: 16, outputs: 8, inputs: 4 },
     'wide image': { ...base, size: 37, groups: 2, inputs: 1, outputs: 1, images: 1 },
+    'depthwise in bands': { ...base, size: 103, groups: 2, inputs: 1, outputs: 1, images: 1 },
+    'strided depthwise in bands': { ...base, size: 141, groups: 1, inputs: 1, outputs: 1, images: 1, stride: 2 },
+    'depthwise in bands without padding': { ...base, size: 107, groups: 1, inputs: 1, outputs: 2, images: 1, padding: 0 },
   };
   for (const [name, conv] of Object.entries(cases)) {
     it.each(['forward', 'input', 'weight'] as const)(`${name}: %s`, (which) => {

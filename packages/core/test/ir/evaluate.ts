@@ -100,6 +100,22 @@ export function ulpError(got: number, exact: number, type: 'f32' | 'f64'): numbe
 export function sweep32(count: number): number[] {
   const stride = Math.floor(2 ** 32 / count) | 1;
   const values = Array.from({ length: count }, (_, i) => fromBits((i * stride) | 0));
-  const special = [0, -0, 1, -1, 0.5, -0.5, 2, -2, Infinity, -Infinity, NaN, fromBits(1), fromBits(0x7fffff), fromBits(0x800000), fromBits(0x7f7fffff)];
+  const special = [
+    0,
+    -0,
+    1,
+    -1,
+    0.5,
+    -0.5,
+    2,
+    -2,
+    Infinity,
+    -Infinity,
+    NaN,
+    fromBits(1),
+    fromBits(0x7fffff),
+    fromBits(0x800000),
+    fromBits(0x7f7fffff),
+  ];
   return [...values, ...special, ...special.map((v) => -v)];
 }

@@ -40,10 +40,18 @@ describe('reference interpreter', () => {
   it('wraps integers on narrow stores and keeps 64-bit integers exact', () => {
     const heap = new ArrayBuffer(64);
     new Int32Array(heap).set([300, -129]);
-    interpretKernel(mapKernel(2, 'int32', 'int8', (_, x) => x), heap, [0, 32]);
+    interpretKernel(
+      mapKernel(2, 'int32', 'int8', (_, x) => x),
+      heap,
+      [0, 32],
+    );
     expect([...new Int8Array(heap, 32, 2)]).toEqual([44, 127]);
     new BigInt64Array(heap)[0] = 2n ** 62n + 1n;
-    interpretKernel(mapKernel(1, 'int64', 'int64', (b, x) => b.mul(x, b.const('i64', 3n))), heap, [0, 32]);
+    interpretKernel(
+      mapKernel(1, 'int64', 'int64', (b, x) => b.mul(x, b.const('i64', 3n))),
+      heap,
+      [0, 32],
+    );
     expect(new BigInt64Array(heap, 32, 1)[0]).toBe(BigInt.asIntN(64, (2n ** 62n + 1n) * 3n));
   });
 
@@ -59,7 +67,9 @@ describe('reference interpreter', () => {
         { dtype: 'float32', access: 'read' },
         { dtype: 'float32', access: 'write' },
       ],
-      parts: [{ kind: 'loops', grid: 1, cell, body: [{ kind: 'store', buffer: { param: 1, dtype: 'float32' }, index: i, value, mode: 'set' }] }],
+      parts: [
+        { kind: 'loops', grid: 1, cell, body: [{ kind: 'store', buffer: { param: 1, dtype: 'float32' }, index: i, value, mode: 'set' }] },
+      ],
     };
     new Float32Array(heap)[4] = 7;
     interpretKernel(kernel, heap, [0, 16]);
@@ -122,7 +132,17 @@ describe('reference interpreter', () => {
       a: {
         buffer: { param: 0, dtype: 'float32' },
         coordinates: [
-          { terms: [{ dim: 0, coefficient: 2 }, { dim: 2, coefficient: 3 }], offset: -1, dilation: 1, extent: 6, stride: 1, checked: true },
+          {
+            terms: [
+              { dim: 0, coefficient: 2 },
+              { dim: 2, coefficient: 3 },
+            ],
+            offset: -1,
+            dilation: 1,
+            extent: 6,
+            stride: 1,
+            checked: true,
+          },
         ],
       },
       b: {
@@ -162,7 +182,12 @@ describe('reference interpreter', () => {
   it('walks repeat, while and branch steps with loop strides', () => {
     const increment = mapKernel(1, 'int32', 'int32', (b, x) => b.add(x, b.i32(1)));
     const below = mapKernel(1, 'int32', 'bool', (b, x) => b.binary('lt', x, b.i32(5)));
-    const call = (kernel: Kernel, ...args: number[]): Step => ({ kind: 'call', kernel, args: args.map((offset) => ({ slot: 0, offset })), work: 1 });
+    const call = (kernel: Kernel, ...args: number[]): Step => ({
+      kind: 'call',
+      kernel,
+      args: args.map((offset) => ({ slot: 0, offset })),
+      work: 1,
+    });
     const strided: Step = {
       kind: 'call',
       kernel: increment,
@@ -192,7 +217,17 @@ describe('reference interpreter', () => {
       arenaBytes: 1024,
       slots: 2,
       constants: [{ offset: 0, bytes: new Uint8Array(new Float32Array([1, 2, 3, 4]).buffer) }],
-      steps: [{ kind: 'call', kernel: increment, args: [{ slot: 0, offset: 0 }, { slot: 1, offset: 0 }], work: 4 }],
+      steps: [
+        {
+          kind: 'call',
+          kernel: increment,
+          args: [
+            { slot: 0, offset: 0 },
+            { slot: 1, offset: 0 },
+          ],
+          work: 4,
+        },
+      ],
     });
     executable.runSync([0, at]);
     const bytes = device.bytes(at, 16);

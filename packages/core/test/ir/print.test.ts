@@ -17,7 +17,13 @@ describe('printKernel', () => {
     const y = b.mul(b.sub(b.read(sum), b.sub(b.read(scale), c(0.1))), b.unary('neg', b.add(b.read(scale), c(-2))));
     const body: Stmt[] = [
       { kind: 'declare', local: sum, value: c(0) },
-      { kind: 'for', variable: v, extent: 8, mode: 'vector', body: [{ kind: 'accumulate', local: sum, op: 'max', value: b.add(b.mul(x, x), b.unary('exp', x)) }] },
+      {
+        kind: 'for',
+        variable: v,
+        extent: 8,
+        mode: 'vector',
+        body: [{ kind: 'accumulate', local: sum, op: 'max', value: b.add(b.mul(x, x), b.unary('exp', x)) }],
+      },
       { kind: 'declare', local: scale, value: b.select(b.binary('lt', b.read(sum), c(1)), c(1), b.binary('max', b.read(sum), c(1e-5))) },
       {
         kind: 'if',
@@ -70,7 +76,17 @@ describe('printKernel', () => {
           a: {
             buffer: { param: 0, dtype: 'float32' },
             coordinates: [
-              { terms: [{ dim: 0, coefficient: 2 }, { dim: 1, coefficient: 1 }], offset: -1, dilation: 1, extent: 9, stride: 4, checked: true },
+              {
+                terms: [
+                  { dim: 0, coefficient: 2 },
+                  { dim: 1, coefficient: 1 },
+                ],
+                offset: -1,
+                dilation: 1,
+                extent: 9,
+                stride: 4,
+                checked: true,
+              },
             ],
           },
           b: {
@@ -79,7 +95,9 @@ describe('printKernel', () => {
           },
           result: acc,
           outputVars: [m],
-          epilogue: [{ kind: 'store', buffer: { param: 2, dtype: 'float32' }, index: b.index(m), value: b.unary('tanh', b.read(acc)), mode: 'set' }],
+          epilogue: [
+            { kind: 'store', buffer: { param: 2, dtype: 'float32' }, index: b.index(m), value: b.unary('tanh', b.read(acc)), mode: 'set' },
+          ],
         },
       ],
     };

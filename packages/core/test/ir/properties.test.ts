@@ -12,9 +12,31 @@ import { verifyKernel } from '../../src/ir/verify.js';
 import type { DType, ScalarType } from '../../src/dtype.js';
 import { compile } from './evaluate.js';
 
-const int32 = fc.oneof(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), fc.integer({ min: -3, max: 3 }), fc.constantFrom(-(2 ** 31), 2 ** 31 - 1));
+const int32 = fc.oneof(
+  fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+  fc.integer({ min: -3, max: 3 }),
+  fc.constantFrom(-(2 ** 31), 2 ** 31 - 1),
+);
 const intOps: readonly CoreBinaryOp[] = [
-  'add', 'sub', 'mul', 'div', 'rem', 'min', 'max', 'and', 'or', 'xor', 'shl', 'shr', 'shrU', 'mulHiU', 'lt', 'le', 'eq', 'ne', 'ltU',
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'rem',
+  'min',
+  'max',
+  'and',
+  'or',
+  'xor',
+  'shl',
+  'shr',
+  'shrU',
+  'mulHiU',
+  'lt',
+  'le',
+  'eq',
+  'ne',
+  'ltU',
 ];
 
 describe('ExprBuilder folding', () => {
@@ -65,7 +87,21 @@ const params: KernelParam[] = scalarTypes.map((type) => ({ dtype: dtypeOf[type],
 
 const arithmetic: readonly BinaryOp[] = ['add', 'sub', 'mul', 'div', 'rem', 'min', 'max'];
 const bitwise: readonly BinaryOp[] = ['and', 'or', 'xor'];
-const floatMath: readonly UnaryOp[] = ['neg', 'abs', 'floor', 'ceil', 'trunc', 'roundEven', 'sqrt', 'exp', 'log', 'tanh', 'sin', 'erf', 'rsqrt'];
+const floatMath: readonly UnaryOp[] = [
+  'neg',
+  'abs',
+  'floor',
+  'ceil',
+  'trunc',
+  'roundEven',
+  'sqrt',
+  'exp',
+  'log',
+  'tanh',
+  'sin',
+  'erf',
+  'rsqrt',
+];
 
 /** Grows a well-typed expression from a list of random numbers, reusing earlier ones so that the DAG is shared. */
 function grow(b: ExprBuilder, index: Expr, choices: readonly number[]): Expr[] {

@@ -36,7 +36,10 @@ describe('verifyKernel', () => {
   });
 
   it('names the kernel and the statement that broke a rule', () => {
-    rejects(kernel(declare, vector(store(b.read(lane)))), /kernel k at 1: vector for v > 0: store to buffer 1: lane is read where it is not in scope/);
+    rejects(
+      kernel(declare, vector(store(b.read(lane)))),
+      /kernel k at 1: vector for v > 0: store to buffer 1: lane is read where it is not in scope/,
+    );
   });
 
   it('keeps locals to the block that declares them', () => {
@@ -81,7 +84,10 @@ describe('verifyKernel', () => {
   it('checks buffers against the parameters', () => {
     rejects(kernel(store(b.load({ param: 2, dtype: 'float32' }, 'f32', i))), /buffer 2 is used/);
     rejects(kernel(store(b.load({ param: 0, dtype: 'bfloat16' }, 'f32', i))), /buffer 0 is used as bfloat16/);
-    rejects(kernel({ kind: 'store', buffer: { param: 0, dtype: 'float32' }, index: i, value: x, mode: 'set' }), /declared read but there is a write/);
+    rejects(
+      kernel({ kind: 'store', buffer: { param: 0, dtype: 'float32' }, index: i, value: x, mode: 'set' }),
+      /declared read but there is a write/,
+    );
     rejects({ ...kernel(store(x)), parts: [{ kind: 'loops', grid: -1, cell, body: [] }] }, /grid is -1/);
     rejects(kernel({ kind: 'for', variable: w, extent: 2.5, mode: 'serial', body: [] }), /extent is 2.5/);
   });
@@ -148,7 +154,13 @@ describe('verifyKernel on contractions', () => {
   it('rejects epilogues a tile cannot run', () => {
     const loop: Stmt = { kind: 'for', variable: v, extent: 2, mode: 'serial', body: [] };
     rejects(matmul({ epilogue: [loop] }), /for statement stands in an epilogue/);
-    const squared: Stmt = { kind: 'store', buffer: { param: 2, dtype: 'float32' }, index: b.mul(b.index(m), b.index(n)), value: b.read(result), mode: 'set' };
+    const squared: Stmt = {
+      kind: 'store',
+      buffer: { param: 2, dtype: 'float32' },
+      index: b.mul(b.index(m), b.index(n)),
+      value: b.read(result),
+      mode: 'set',
+    };
     rejects(matmul({ epilogue: [squared] }), /not affine/);
     rejects(matmul({ outputVars: [m] }), /1 output variables/);
   });
@@ -156,7 +168,12 @@ describe('verifyKernel on contractions', () => {
 
 describe('verifySteps', () => {
   const k = kernel(store(x));
-  const call = (...args: { slot: number; offset: number; loopStrides?: readonly number[] }[]): Step => ({ kind: 'call', kernel: k, args, work: 1 });
+  const call = (...args: { slot: number; offset: number; loopStrides?: readonly number[] }[]): Step => ({
+    kind: 'call',
+    kernel: k,
+    args,
+    work: 1,
+  });
 
   it('accepts a call inside a repeat with a stride for it', () => {
     verifySteps([{ kind: 'repeat', count: 2, body: [call({ slot: 0, offset: 0, loopStrides: [4] }, { slot: 1, offset: 8 })] }], 2);

@@ -9,7 +9,11 @@ import { scope } from '../../src/tensor/scope.js';
 import { indices, position, size } from './model.js';
 
 /** One index in the naive model: what it does to one axis (or, for null, between axes). */
-type Item = { readonly kind: 'number'; readonly at: number } | { readonly kind: 'all' } | { readonly kind: 'new' } | { readonly kind: 'list'; readonly at: readonly number[] };
+type Item =
+  | { readonly kind: 'number'; readonly at: number }
+  | { readonly kind: 'all' }
+  | { readonly kind: 'new' }
+  | { readonly kind: 'list'; readonly at: readonly number[] };
 
 /** PyTorch's rule, element by element. Returns the shape and, for each element, its index in the source. */
 function naive(shape: readonly number[], items: readonly Item[]): { shape: number[]; sources: number[][] } {
@@ -51,7 +55,10 @@ const cases = fc
     fc.record({
       shape: fc.constant(shape),
       count: fc.integer({ min: 1, max: 3 }),
-      picks: fc.array(fc.record({ kind: fc.constantFrom('number', 'all', 'list', 'new'), seed: fc.nat(1000) }), { minLength: 1, maxLength: 5 }),
+      picks: fc.array(fc.record({ kind: fc.constantFrom('number', 'all', 'list', 'new'), seed: fc.nat(1000) }), {
+        minLength: 1,
+        maxLength: 5,
+      }),
     }),
   )
   .map(({ shape, count, picks }) => {
@@ -205,7 +212,13 @@ describe('index', () => {
   });
 
   test('gradients of indexing and of replacing pass numeric checks to second order', () => {
-    const x = tensor([[0.3, -0.7, 1.1], [0.9, 0.2, -0.4]], { dtype: 'float64' });
+    const x = tensor(
+      [
+        [0.3, -0.7, 1.1],
+        [0.9, 0.2, -0.4],
+      ],
+      { dtype: 'float64' },
+    );
     const v = tensor([0.5, -1.5], { dtype: 'float64' });
     const rows = tensor([1, 0, 1], { dtype: 'int64' });
     checkGrads((a) => a.mul(a).index(rows, '::-1'), x, { order: 2 });

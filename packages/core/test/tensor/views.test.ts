@@ -53,7 +53,10 @@ const operations: readonly ((pair: Pair, step: Step) => Pair | null)[] = [
     if (m.shape.length === 0 || size(m.shape) === 0) return null;
     const axis = a % m.shape.length;
     const at = b % m.shape[axis];
-    return [x.select(axis, b % 2 === 0 ? at : at - m.shape[axis]), { shape: m.shape.toSpliced(axis, 1), at: (index) => m.at(index.toSpliced(axis, 0, at)) }];
+    return [
+      x.select(axis, b % 2 === 0 ? at : at - m.shape[axis]),
+      { shape: m.shape.toSpliced(axis, 1), at: (index) => m.at(index.toSpliced(axis, 0, at)) },
+    ];
   },
   function flip([x, m], { a }) {
     if (m.shape.length === 0) return null;
@@ -67,7 +70,13 @@ const operations: readonly ((pair: Pair, step: Step) => Pair | null)[] = [
   },
   function squeeze([x, m]) {
     const kept = m.shape.map((_, axis) => axis).filter((axis) => m.shape[axis] !== 1);
-    return [x.squeeze(), { shape: kept.map((axis) => m.shape[axis]), at: (index) => m.at(m.shape.map((_, axis) => (kept.includes(axis) ? index[kept.indexOf(axis)] : 0))) }];
+    return [
+      x.squeeze(),
+      {
+        shape: kept.map((axis) => m.shape[axis]),
+        at: (index) => m.at(m.shape.map((_, axis) => (kept.includes(axis) ? index[kept.indexOf(axis)] : 0))),
+      },
+    ];
   },
   function expand([x, m], { a, b }) {
     if (m.shape.length > 3 || size(m.shape) > 200) return null;
@@ -83,7 +92,10 @@ const operations: readonly ((pair: Pair, step: Step) => Pair | null)[] = [
     const second = rest[b % rest.length];
     const shape = [first, second, total / first / second];
     const list = values(m);
-    return [b % 2 === 0 ? x.reshape(shape) : x.reshape(first, -1, total / first / second), { shape, at: (index) => list[position(index, shape)] }];
+    return [
+      b % 2 === 0 ? x.reshape(shape) : x.reshape(first, -1, total / first / second),
+      { shape, at: (index) => list[position(index, shape)] },
+    ];
   },
   function unfold([x, m], { a, b, c }) {
     if (m.shape.length === 0 || m.shape.length > 4 || size(m.shape) > 200) return null;
@@ -94,7 +106,10 @@ const operations: readonly ((pair: Pair, step: Step) => Pair | null)[] = [
     const windows = Math.floor((m.shape[axis] - length) / step) + 1;
     return [
       x.unfold(axis, length, step),
-      { shape: [...m.shape.with(axis, windows), length], at: (index) => m.at(index.slice(0, -1).with(axis, index[axis] * step + index[index.length - 1])) },
+      {
+        shape: [...m.shape.with(axis, windows), length],
+        at: (index) => m.at(index.slice(0, -1).with(axis, index[axis] * step + index[index.length - 1])),
+      },
     ];
   },
   function diagonal([x, m], { a, b, c }) {
@@ -122,7 +137,10 @@ const operations: readonly ((pair: Pair, step: Step) => Pair | null)[] = [
     const [from, to] = [a % m.shape.length, b % m.shape.length];
     const order = m.shape.map((_, i) => i).filter((i) => i !== from);
     order.splice(to, 0, from);
-    return [x.movedim(from, to), { shape: order.map((axis) => m.shape[axis]), at: (index) => m.at(m.shape.map((_, axis) => index[order.indexOf(axis)])) }];
+    return [
+      x.movedim(from, to),
+      { shape: order.map((axis) => m.shape[axis]), at: (index) => m.at(m.shape.map((_, axis) => index[order.indexOf(axis)])) },
+    ];
   },
   function asStrided([x, m], { a, b }) {
     const total = size(m.shape);
@@ -144,7 +162,10 @@ function pythonSlice(list: readonly number[], start: number | null, stop: number
 }
 
 const shapes = fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 4 });
-const steps = fc.array(fc.record({ kind: fc.nat(1000), a: fc.nat(1000), b: fc.nat(1000), c: fc.nat(1000) }), { minLength: 1, maxLength: 5 });
+const steps = fc.array(fc.record({ kind: fc.nat(1000), a: fc.nat(1000), b: fc.nat(1000), c: fc.nat(1000) }), {
+  minLength: 1,
+  maxLength: 5,
+});
 
 function runChain(x: Tensor, chain: readonly Step[]): Pair {
   let pair: Pair = [x, counting(x.shape)];
@@ -207,7 +228,12 @@ describe('view operations', () => {
     expect(x.split(3).map((part) => part.toArray())).toEqual([[0, 1, 2], [3, 4, 5], [6]]);
     expect(x.split([1, 4, 2]).map((part) => part.toArray())).toEqual([[0], [1, 2, 3, 4], [5, 6]]);
     expect(x.chunk(3).map((part) => part.shape[0])).toEqual([3, 3, 1]);
-    expect(arange(4).reshape(2, 2).unbind(1).map((part) => part.toArray())).toEqual([
+    expect(
+      arange(4)
+        .reshape(2, 2)
+        .unbind(1)
+        .map((part) => part.toArray()),
+    ).toEqual([
       [0, 2],
       [1, 3],
     ]);

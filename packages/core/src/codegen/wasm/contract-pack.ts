@@ -5,7 +5,7 @@
 import { CompilerError } from '../../errors.js';
 import type { FunctionBuilder, ModuleBuilder, ValType, WasmLocal } from './asm.js';
 import { type Access, type Axis, innermost } from './contract-access.js';
-import { hasVectorLoad, loadScalar, loadVector, transpose, type VectorType, zeroBytes } from './contract-vector.js';
+import { loadScalar, loadVector, transpose, type VectorType, zeroBytes } from './contract-vector.js';
 
 export interface PackSpec {
   readonly access: Access;
@@ -184,10 +184,9 @@ export class Packer {
     this.rowInner = innermost(spec.rows);
     this.kInner = innermost(spec.k);
     const plain = (axis: Axis): boolean => access.checks.every((check, j) => check.dilation === 1 || axis.checkSteps[j] === 0);
-    const vectors = hasVectorLoad(access.buffer.dtype, v);
     const rowUnit = this.rowInner.stride === 1 && this.rowInner.extent > 1;
-    if (vectors && plain(this.rowInner) && rowUnit && this.rowInner.extent >= v.lanes) this.mode = 'rows';
-    else if (vectors && plain(this.kInner) && this.kInner.stride === 1 && this.kInner.extent >= v.lanes) this.mode = 'k';
+    if (plain(this.rowInner) && rowUnit && this.rowInner.extent >= v.lanes) this.mode = 'rows';
+    else if (plain(this.kInner) && this.kInner.stride === 1 && this.kInner.extent >= v.lanes) this.mode = 'k';
     else if (access.buffer.dtype === v.dtype && plain(this.rowInner) && this.rowInner.extent >= v.lanes) this.mode = 'rows';
     else this.mode = 'scalar';
   }

@@ -14,6 +14,7 @@ import { emitEpilogue } from './contract-epilogue.js';
 import { emitDotKernel, emitRowKernel } from './contract-micro.js';
 import { addPosition, addProduct, bump, Packer } from './contract-pack.js';
 import { type ContractPlan, type OperandPlan, planContract } from './contract-plan.js';
+import { compileWindow, planWindow } from './contract-window.js';
 
 /** Byte offsets of the pieces of the workspace and of a thread's scratch memory. */
 interface Layout {
@@ -135,6 +136,8 @@ function compilePiece(
   features: WasmFeatures,
   workspace: number,
 ): CompiledKernel {
+  const window = planWindow(part, features);
+  if (window) return compileWindow(module, kernel, part, window, prefix);
   const plan = planContract(part, features);
   if (plan.batch * plan.rows * plan.columns === 0) return { phases: [], workspaceBytes: 0, scratchBytes: 0 };
   const layout = layoutOf(plan, workspace);

@@ -18,6 +18,8 @@ export interface EpilogueOptions {
   readonly part: ContractPart;
   /** i32 local: address of the kernel's pointer table (the entry's `args`). */
   readonly args: WasmLocal;
+  /** The engine has relaxed SIMD. Results are the same without it. Default false. */
+  readonly relaxedSimd?: boolean;
 }
 
 /**
@@ -60,7 +62,7 @@ export function createEpilogue(options: EpilogueOptions): EpilogueEmitter {
     outer: part.outputVars.map((variable, i) => ({ variable, extent: outputDims[i]?.extent ?? 1 })),
     given: [part.result],
   });
-  const statements = new StatementEmitter(fn, module, normal);
+  const statements = new StatementEmitter(fn, module, normal, options.relaxedSimd ?? false);
   const { em } = statements;
   const result = normal.locals.get(part.result);
   const laneVariable = laneVar && normal.variables.get(laneVar);

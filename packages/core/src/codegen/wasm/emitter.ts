@@ -36,6 +36,7 @@ export class Emitter implements VectorHost {
   readonly f: FunctionBuilder;
   readonly module: ModuleBuilder;
   readonly normal: NormalBody;
+  readonly relaxedSimd: boolean;
   /** The vector loop being emitted, if any. */
   lanes: Lanes | null = null;
   /** Lanes that are active in the current masked region; null: all. */
@@ -48,10 +49,11 @@ export class Emitter implements VectorHost {
   private readonly scalars = new Map<Local, WasmLocal>();
   private readonly vectors = new Map<Local, readonly WasmLocal[]>();
 
-  constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody) {
+  constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody, relaxedSimd: boolean) {
     this.f = f;
     this.module = module;
     this.normal = normal;
+    this.relaxedSimd = relaxedSimd;
     this.countUses(normal.body);
   }
   get ranges(): Ranges {

@@ -2,7 +2,7 @@
 import type { Expr } from '../../ir/expr.js';
 import { operands } from '../../ir/expr.js';
 import type { LoopPart, Stmt } from '../../ir/kernel.js';
-import type { KernelEntry } from '../compiled.js';
+import type { KernelEntry, WasmFeatures } from '../compiled.js';
 import type { ModuleBuilder } from './asm.js';
 import { normalize } from './normalize.js';
 import { StatementEmitter } from './statements.js';
@@ -11,13 +11,13 @@ import { StatementEmitter } from './statements.js';
 const claimedWork = 16384;
 
 /** Emits one loop part as an exported function. */
-export function compileLoops(module: ModuleBuilder, part: LoopPart, exportName: string): KernelEntry {
+export function compileLoops(module: ModuleBuilder, part: LoopPart, exportName: string, features: WasmFeatures): KernelEntry {
   const fn = module.function(['i32', 'i32', 'i32', 'i32'], [], exportName);
   const normal = normalize({ body: part.body, outer: [{ variable: part.cell, extent: part.grid }] });
   const cell = normal.variables.get(part.cell);
   const [begin, end, args] = fn.params;
   if (cell && begin && end && args && normal.body.length > 0) {
-    const statements = new StatementEmitter(fn, module, normal);
+    const statements = new StatementEmitter(fn, module, normal, features.relaxedSimd);
     statements.em.enter();
     statements.loadPointers(args);
     statements.range(cell, begin, end, normal.body);

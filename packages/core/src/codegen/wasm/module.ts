@@ -24,7 +24,7 @@ function compileKernel(module: ModuleBuilder, kernel: Kernel, name: string, feat
   const parts = kernel.parts.map((part, i): CompiledKernel => {
     if (part.kind === 'contract') return compileContract(module, kernel, part, `${name}p${i}`, features);
     if (part.grid <= 0) return { phases: [], workspaceBytes: 0, scratchBytes: 0 };
-    return { phases: [[compileLoops(module, part, `${name}p${i}`)]], workspaceBytes: 0, scratchBytes: 0 };
+    return { phases: [[compileLoops(module, part, `${name}p${i}`, features)]], workspaceBytes: 0, scratchBytes: 0 };
   });
   const phases: KernelEntry[][] = [];
   let workspaceBytes = 0;

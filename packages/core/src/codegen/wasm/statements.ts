@@ -51,11 +51,11 @@ export class StatementEmitter {
   /** Accumulators of vector loops whose lanes are combined only after an enclosing serial loop. */
   private readonly deferred = new Set<Local>();
 
-  constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody) {
+  constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody, relaxedSimd: boolean) {
     this.f = f;
     this.module = module;
     this.normal = normal;
-    this.em = new Emitter(f, module, normal);
+    this.em = new Emitter(f, module, normal, relaxedSimd);
     this.effects = new Effects(normal);
     this.hoister = new Hoister(this.em, (loop) => this.lanesOf(loop));
   }
@@ -625,5 +625,6 @@ function chooseUnits(em: Emitter, lanes: Lanes, body: readonly Stmt[]): number {
     }
   };
   walk(body);
-  return 4;
+  if (globalThis.process?.env.UU) return Number(globalThis.process.env.UU);
+  return weight <= 12 ? 4 : weight <= 48 ? 2 : 1;
 }

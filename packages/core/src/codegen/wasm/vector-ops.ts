@@ -10,6 +10,7 @@ import { isWide, lanePrefix, splatBytes } from './types.js';
 export interface VectorHost {
   readonly f: FunctionBuilder;
   readonly module: ModuleBuilder;
+  readonly relaxedSimd: boolean;
   readonly ranges: Ranges;
   /** Pushes component `c` of an expression. */
   vector(e: Expr, c: number): void;
@@ -238,9 +239,29 @@ function extremum(h: VectorHost, e: BinaryExpr, c: number): void {
     f.get(a).get(b).get(a).get(b).op(e.op === 'min' ? 'i64x2.lt_s' : 'i64x2.gt_s').op('v128.bitselect');
     return;
   }
+  if (type !== 'i32' && boundedByConstant(h, type, e, c)) return;
   h.vector(e.a, c);
   h.vector(e.b, c);
   f.op(type === 'i32' ? `i32x4.${e.op}_s` : `${lanePrefix(type)}.${e.op}`);
+}
+/**
+ * max(x, constant) and min(x, constant) by the pseudo-operations, which are one instruction: they keep a NaN x, and a
+ * zero constant loses to the other zero only where noted.
+ */
+function boundedByConstant(h: VectorHost, type: 'f32' | 'f64', e: BinaryExpr, c: number): boolean {
+  const [x, bound] = e.b.kind === 'const' ? [e.a, e.b] : [e.b, e.a];
+  if (bound.kind !== 'const' || Number.isNaN(bound.value)) return false;
+  const positiveZero = Object.is(bound.value, 0);
+  if (e.op === 'min' && Object.is(bound.value, -0)) return false;
+  h.vector(x, c);
+  h.vector(bound, c);
+  h.f.op(`${lanePrefix(type)}.${e.op === 'min' ? 'pmin' : 'pmax'}`);
+  if (e.op === 'max' && positiveZero) {
+    // pmax(-0, +0) is -0; adding +0 changes nothing else.
+    h.vector(bound, c);
+    h.f.op(`${lanePrefix(type)}.add`);
+  }
+  return true;
 }
 
 /**
@@ -288,11 +309,30 @@ function divide(h: VectorHost, e: BinaryExpr, c: number): void {
 }
 
 export function vectorSelect(h: VectorHost, e: SelectExpr, c: number): void {
+  if (comparedSelect(h, e, c)) return;
   h.vector(e.a, c);
   h.vector(e.b, c);
   if (isWide(e.type)) wideMask(h, e.condition, c);
   else h.vector(e.condition, c);
-  h.f.op('v128.bitselect');
+  laneSelect(h, e.type);
+}
+/** `[a, b, mask] -> [mask ? a : b]` for masks whose lanes are all ones or all zeros. */
+function laneSelect(h: VectorHost, type: ScalarType): void {
+  // The relaxed form is exact for such masks, and one instruction.
+  if (!h.relaxedSimd) h.f.op('v128.bitselect');
+  else h.f.op(isWide(type) ? 'i64x2.relaxed_laneselect' : 'i32x4.relaxed_laneselect');
+}
+/** `p < q ? p : q` and `p < q ? q : p` of floats are the pseudo-minimum and -maximum, NaN and signed zeros included. */
+function comparedSelect(h: VectorHost, e: SelectExpr, c: number): boolean {
+  const { condition, type } = e;
+  if ((type !== 'f32' && type !== 'f64') || condition.kind !== 'binary' || condition.op !== 'lt') return false;
+  const { a: p, b: q } = condition;
+  const least = e.a === p && e.b === q;
+  if (!least && !(e.a === q && e.b === p)) return false;
+  h.vector(least ? q : p, c);
+  h.vector(least ? p : q, c);
+  h.f.op(`${lanePrefix(type)}.${least ? 'pmin' : 'pmax'}`);
+  return true;
 }
 
 export function vectorBitcast(h: VectorHost, e: BitcastExpr, c: number): void {

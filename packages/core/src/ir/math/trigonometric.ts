@@ -86,13 +86,13 @@ function reduce(m: Lane, x: Expr, anyAngle: boolean): Angle {
   return reduceModerate(m, m.select(huge, m.binary('rem', x, 2 * Math.PI), x));
 }
 
-/** sin(r) and cos(r) for |r| <= pi/4. */
-export function sinCosKernel(m: Lane, r: Expr): { sin: Expr; cos: Expr } {
+/** sin(r) and cos(r) for |r| <= pi/4. `brief` spends half an ulp to save the care for the sign of zero. */
+export function sinCosKernel(m: Lane, r: Expr, brief = m.single): { sin: Expr; cos: Expr } {
   const z = m.mul(r, r);
   // r (1 + z S) keeps the sign of zero, which r + r z S would not.
-  const sin = m.single
-    ? m.mul(r, m.add(m.mul(z, m.poly(z, sinTail.f32)), 1))
-    : m.select(m.eq(r, 0), r, m.add(r, m.mul(r, m.mul(z, m.poly(z, sinTail.f64)))));
+  const sin = brief
+    ? m.mul(r, m.add(m.mul(z, m.poly(z, sinTail[m.type])), 1))
+    : m.select(m.eq(r, 0), r, m.add(r, m.mul(r, m.mul(z, m.poly(z, sinTail[m.type])))));
   const half = m.mul(z, 0.5);
   const head = m.sub(m.c(1), half);
   const quartic = m.mul(m.mul(z, z), m.poly(z, cosTail[m.type]));
@@ -122,7 +122,7 @@ export function cos(m: Lane, x: Expr, anyAngle: boolean): Expr {
 
 export function tan(m: Lane, x: Expr, anyAngle: boolean): Expr {
   const { r, quadrant } = reduce(m, x, anyAngle);
-  const waves = sinCosKernel(m, r);
+  const waves = sinCosKernel(m, r, false);
   const odd = isOdd(m, quadrant);
   const ratio = m.div(m.select(odd, waves.cos, waves.sin), m.select(odd, waves.sin, waves.cos));
   return m.withSign(ratio, m.shl(m.intOp('and', quadrant, 1), m.single ? 31 : 63));

@@ -28,10 +28,10 @@ export interface DriverExports {
   idle(record: number, ticket: number, inbox: number, spins: number): void;
   /** An invited worker's rank in the run of this number, or -1 if it is too late. */
   enter(run: number): number;
-  /** A worker that entered leaves; 1 if it ends a run that nobody waits for. */
-  retire(): number;
-  /** The leader closes the run to latecomers and returns when all of the `invited` workers that entered have left. */
-  join(invited: number, maySleep: number): void;
+  /** A worker that entered leaves; 1 if it led the run and must post a message that it is over. */
+  retire(rank: number): number;
+  /** The leader closes the run to latecomers and returns when all others that entered have left. */
+  join(maySleep: number): void;
 }
 
 /** Rounds of the barrier's loop before a thread sleeps: about 50 microseconds. */
@@ -59,12 +59,12 @@ export function emitDriver(options: DriverOptions): Uint8Array<ArrayBuffer> {
   return module.finish();
 }
 
-/** `() -> workers`: no worker enters any more; how many have. Sets the size of the team. */
+/** `() -> workers`: no worker enters any more; how many have. Gives the team its size. */
 function emitClose(module: ModuleBuilder): number {
   const f = module.function([], ['i32']);
   const gate = f.local('i32');
   f.i32(control.gate).i32(0x80).mem('i32.atomic.rmw.or').i32(0x7f).op('i32.and').set(gate);
-  f.i32(control.team).get(gate).i32(1).op('i32.add').mem('i32.atomic.store');
+  f.i32(control.team).get(gate).i32(control.firstRank).mem('i32.load').op('i32.add').mem('i32.atomic.store');
   f.get(gate);
   return f.index;
 }
@@ -167,16 +167,18 @@ function emitEnter(module: ModuleBuilder): void {
 }
 
 function emitRetire(module: ModuleBuilder): void {
-  const f = module.function([], ['i32'], 'retire');
-  const notify = f.local('i32');
-  // Read before leaving: afterwards the word may belong to the next run.
-  f.i32(control.notify).mem('i32.atomic.load').set(notify);
-  f.i32(control.active).i32(1).mem('i32.atomic.rmw.sub').i32(1).op('i32.eq').get(notify).i32(0).op('i32.ne').op('i32.and');
+  const f = module.function(['i32'], ['i32'], 'retire');
+  const [rank] = f.params as [WasmLocal];
+  f.get(rank).op('i32.eqz');
   f.if();
+  // The others have left: the run's words are this thread's own until it reports the end.
+  const notify = f.local('i32');
+  f.i32(control.notify).mem('i32.load').set(notify);
   f.i32(control.finished).i32(1).mem('i32.atomic.rmw.add').op('drop');
   f.i32(control.finished).i32(everyone).mem('memory.atomic.notify').op('drop');
   f.get(notify).i32(2).op('i32.eq').return();
   f.end();
+  f.i32(control.active).i32(1).mem('i32.atomic.rmw.sub').op('drop');
   f.i32(control.leaderSleeps).mem('i32.atomic.load');
   f.if();
   f.i32(control.active).i32(everyone).mem('memory.atomic.notify').op('drop');
@@ -185,12 +187,14 @@ function emitRetire(module: ModuleBuilder): void {
 }
 
 function emitJoin(module: ModuleBuilder, close: number): void {
-  const f = module.function(['i32', 'i32'], [], 'join');
-  const [invited, maySleep] = f.params as [WasmLocal, WasmLocal];
+  const f = module.function(['i32'], [], 'join');
+  const [maySleep] = f.params as [WasmLocal];
   const active = f.local('i32');
   const late = f.local('i32');
   const spins = f.local('i32');
-  f.get(invited).call(close).op('i32.sub').set(late);
+  // What stays of the invited: latecomers, and the leader if it is one of them.
+  f.i32(control.invited).mem('i32.load').call(close).op('i32.sub');
+  f.i32(1).i32(control.firstRank).mem('i32.load').op('i32.sub').op('i32.add').set(late);
   const again = f.loop();
   f.i32(control.active).mem('i32.atomic.load').tee(active).get(late).op('i32.eq');
   f.if();

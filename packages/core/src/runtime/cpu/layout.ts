@@ -32,11 +32,15 @@ export const control = {
   finished: 0x680,
   /** Number of the current run << 8, 0x80 once closed to latecomers, and how many workers have entered. */
   gate: 0x6c0,
-  /** What the workers of a run read: address of the commands and rank of the first worker to enter. */
+  /**
+   * What the workers of a run read: address of the commands, how many workers are invited, and the rank of the first
+   * to enter (0: a worker leads; 1: the main thread does).
+   */
   commands: 0x700,
-  firstRank: 0x704,
-  /** 1: the last worker to leave must wake the listeners of `finished`; 2: it must post a message. */
-  notify: 0x708,
+  invited: 0x704,
+  firstRank: 0x708,
+  /** A worker that leads must, at the end, 1: wake the listeners of `finished`; 2: post a message. */
+  notify: 0x70c,
   /** Size of the team; 0 until the leader has closed the gate. */
   team: 0x740,
   /** 1 + index of the thread whose error text is stored (0: none), command it was at, length of the text. */

@@ -110,8 +110,9 @@ export class Pool {
 
   /**
    * Invites these threads to a run. Nobody may be running.
-   * @param team size of the team that all wait for, or 0: the leader (this thread) goes ahead with whoever has come.
-   * @param firstRank rank of the first to enter.
+   * @param team size of the team that all wait for, or 0: the leader goes ahead with whoever has come.
+   * @param firstRank rank of the first worker to enter: 0 to lead, 1 to follow this thread.
+   * @param notify how a leading worker reports the end (see `control.notify`).
    */
   dispatch(threads: readonly number[], commands: number, team: number, firstRank: 0 | 1, notify: 0 | 1 | 2): void {
     const { i32 } = this.heap;
@@ -122,6 +123,7 @@ export class Pool {
     i32[control.claim / 4] = 0;
     i32[control.errorThread / 4] = 0;
     i32[control.commands / 4] = commands;
+    i32[control.invited / 4] = threads.length;
     i32[control.firstRank / 4] = firstRank;
     i32[control.notify / 4] = notify;
     i32[control.team / 4] = team;

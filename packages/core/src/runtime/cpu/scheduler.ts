@@ -6,6 +6,7 @@ import type { CpuExecutable } from './executable.js';
 import type { Heap } from './heap.js';
 import { control, errorText, recordAddress } from './layout.js';
 import type { Pool } from './pool.js';
+import type { Program } from './program.js';
 import type { ThreadMemory } from './thread-memory.js';
 
 /** An asynchronous run. */
@@ -18,6 +19,8 @@ interface Job {
   readonly reject: (reason: unknown) => void;
   /** `queued`; `waiting` for workers to get ready; on the `pool`; on this thread in `slices`; `done`. */
   state: 'queued' | 'waiting' | 'pool' | 'slices' | 'done';
+  /** Runs the pool had finished when this one began. */
+  finished: number;
   /** Where the next slice begins. */
   at: number;
   /** Whether it keeps the process alive through the pool. */
@@ -107,6 +110,7 @@ export class Scheduler {
         resolve,
         reject,
         state: 'queued',
+        finished: 0,
         at: 0,
         held: false,
       };
@@ -138,7 +142,7 @@ export class Scheduler {
     if (current === null) return;
     if (current.state === 'pool') {
       this.stop(1);
-      this.awaitPool();
+      this.awaitPool(current);
     }
     this.settle(current, reason);
   }
@@ -165,7 +169,8 @@ export class Scheduler {
     const { pool } = this;
     if (pool === null) return;
     if (pool.size < workers) {
-      pool.ensure(workers);
+      // To start a worker takes this thread some milliseconds: one a run.
+      pool.ensure(pool.size + 1);
       if (pool.failure !== null) warnSingleThreaded(`workers could not be started: ${pool.failure}.`);
     }
     if (executable.published.sequence === 0) pool.publish(executable.published);
@@ -189,8 +194,7 @@ export class Scheduler {
     const { program, commands } = executable;
     const { i32 } = this.heap;
     this.threadMemory.ensure(workers);
-    const waitsForAll = program.meets && program.sharedWork >= longWork;
-    pool.dispatch(workers, commands, waitsForAll ? workers.length + 1 : 0, 1, 0);
+    pool.dispatch(workers, commands, waitsForAll(program) ? workers.length + 1 : 0, 1, 0);
     let own: TriremeError | null = null;
     try {
       this.driver.walkTeam(commands, this.record, 0, this.maySleep);
@@ -198,7 +202,7 @@ export class Scheduler {
       own = this.trapped(executable, executable.kernelAt(this.threadMemory.commandOf(0)), error);
       this.stop(2);
     }
-    this.driver.join(workers.length, this.maySleep);
+    this.driver.join(this.maySleep);
     if (((i32[control.gate / 4] as number) & 0x7f) > 0) Atomics.add(i32, control.finished / 4, 1);
     if (own !== null) throw own;
     if (i32[control.stop / 4] === 2) throw this.workerError(executable);
@@ -258,31 +262,30 @@ export class Scheduler {
     if (ready.length < wanted) ready.length = 1;
     this.threadMemory.ensure(ready);
     job.state = 'pool';
-    pool.dispatch(ready, executable.commands, ready.length, 0, waitAsync === undefined ? 2 : 1);
+    job.finished = Atomics.load(this.heap.i32, control.finished / 4);
+    const team = ready.length === 1 || waitsForAll(executable.program) ? ready.length : 0;
+    pool.dispatch(ready, executable.commands, team, 0, waitAsync === undefined ? 2 : 1);
     this.watch(job);
   }
-  /** Blocks until the workers have left the asynchronous run. */
-  private awaitPool(): void {
+  /** Blocks until the pool has finished the asynchronous run. */
+  private awaitPool(job: Job): void {
     const { i32 } = this.heap;
-    for (;;) {
-      const finished = Atomics.load(i32, control.finished / 4);
-      if (Atomics.load(i32, control.active / 4) === 0) return;
-      if (this.maySleep === 1) Atomics.wait(i32, control.finished / 4, finished);
+    while (Atomics.load(i32, control.finished / 4) === job.finished) {
+      if (this.maySleep === 1) Atomics.wait(i32, control.finished / 4, job.finished);
     }
   }
-  /** Waits, without blocking, for the workers to leave the run. */
+  /** Waits, without blocking, for the pool to finish the run. */
   private watch(job: Job): void {
     if (job.state !== 'pool') return;
     const { i32 } = this.heap;
-    const finished = Atomics.load(i32, control.finished / 4);
-    if (Atomics.load(i32, control.active / 4) === 0) {
+    if (Atomics.load(i32, control.finished / 4) !== job.finished) {
       this.settlePool(job);
       this.pump();
       return;
     }
-    // Without waitAsync the last worker posts a message, which arrives in progress().
+    // Without waitAsync the leading worker posts a message, which arrives in progress().
     if (waitAsync === undefined) return;
-    const result = waitAsync(i32, control.finished / 4, finished);
+    const result = waitAsync(i32, control.finished / 4, job.finished);
     if (result.async) void result.value.then(() => this.watch(job));
     else queueMicrotask(() => this.watch(job));
   }
@@ -349,7 +352,7 @@ export class Scheduler {
   private complete(job: Job): void {
     try {
       if (job.state === 'pool') {
-        this.awaitPool();
+        this.awaitPool(job);
         this.settlePool(job);
       } else {
         if (job.state === 'slices') this.walkAlone(job.executable, job.at);
@@ -385,6 +388,10 @@ type WaitAsync = (
   value: number,
 ) => { readonly async: false } | { readonly async: true; readonly value: Promise<unknown> };
 const waitAsync = (Atomics as unknown as { waitAsync?: WaitAsync }).waitAsync?.bind(Atomics);
+
+function waitsForAll(program: Program): boolean {
+  return program.meets && program.sharedWork >= longWork;
+}
 
 /** Calls back after the event loop had a turn. */
 function afterEvents(callback: () => void): void {

@@ -110,7 +110,8 @@ function serve(thread: Thread, port: Port, inbox: number): void {
       } catch (error) {
         reportError(words, init.thread, own + record.command, error);
       }
-      if (driver.retire() === 1) port.post({ kind: 'finished' });
+      if (rank === 0) driver.join(1);
+      if (driver.retire(rank) === 1) port.post({ kind: 'finished' });
     } else if (Atomics.load(words, inboxWord) !== inbox) return;
   }
 }

@@ -1,0 +1,224 @@
+/** Modules: parameters, buffers and sub-modules, found by walking the properties of an object. */
+import { isFloat, type DType } from '../dtype.js';
+import { ArgumentError, ShapeError, TriremeError } from '../errors.js';
+import { formatShape, shapesEqual } from '../graph/layout.js';
+import { currentTrace } from '../graph/trace.js';
+import { cast } from '../ops/cast.js';
+import { setRequiresGrad } from '../ops/create.js';
+import { writeInto } from '../ops/write-view.js';
+import { noGrad } from '../autograd/mode.js';
+import { TensorBase } from '../tensor/base.js';
+import { withModulePath } from '../tensor/dispatch.js';
+import { keep } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+const parameterTensors = new WeakSet<TensorBase>();
+const bufferTensors = new WeakMap<TensorBase, { readonly persistent: boolean }>();
+
+/** Marks a tensor as a parameter: it requires gradients, lives outside scopes, and modules that hold it list it. */
+export function parameter(t: Tensor): Tensor {
+  setRequiresGrad(t, true);
+  parameterTensors.add(t);
+  return keep(t);
+}
+
+/** Marks a tensor as module state without gradient (running statistics); `persistent: false` leaves it out of stateDict(). */
+export function buffer(t: Tensor, { persistent = true }: { readonly persistent?: boolean } = {}): Tensor {
+  bufferTensors.set(t, { persistent });
+  return keep(t);
+}
+
+/** `runningMean` becomes `running_mean`: parameters and buffers go by PyTorch's names in state dicts. */
+function stateKey(property: string): string {
+  return property.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+}
+
+export interface LoadOptions {
+  /** Missing and unexpected keys are errors. Default true. */
+  readonly strict?: boolean;
+}
+export interface LoadResult {
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+}
+
+/** What modules of any signature have in common. */
+export type AnyModule = Module<never, unknown>;
+
+/**
+ * Base of all layers and models. Assign parameters ({@link parameter}), buffers ({@link buffer}), modules and arrays of
+ * modules to properties; they are found by name, in the order of assignment.
+ */
+export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = Tensor> {
+  /** True while training; dropout and batch statistics depend on it. Set it with train() and eval(). */
+  training = true;
+  /** The name under which the module was found last, for errors and profiles. */
+  private pathName = '';
+
+  abstract forward(...args: Args): Out;
+
+  /** Runs forward; errors name the path of the layer. */
+  call(...args: Args): Out {
+    const trace = currentTrace();
+    if (trace !== null) {
+      const { training } = this;
+      trace.addGuard(() => this.training === training);
+    }
+    return withModulePath(this.pathName || this.constructor.name, () => {
+      try {
+        return this.forward(...args);
+      } catch (error) {
+        if (error instanceof TriremeError) error.atLayer(this.pathName || this.constructor.name);
+        throw error;
+      }
+    });
+  }
+
+  /** The modules directly below, with their names. */
+  *namedChildren(): Generator<[string, AnyModule]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Module) yield [name, label(value, name)];
+      else if (Array.isArray(value)) {
+        for (const [i, item] of value.entries()) if (item instanceof Module) yield [this.listKey(name, i), label(item, this.listKey(name, i))];
+      }
+    }
+  }
+  /** The name of module i of an array property; Sequential and ModuleList leave the property's name out. */
+  protected listKey(property: string, index: number): string {
+    return `${property}.${index}`;
+  }
+  children(): AnyModule[] {
+    return Array.from(this.namedChildren(), ([, module]) => module);
+  }
+  /** This module ('') and all below, depth first, each once. */
+  *namedModules(prefix = '', seen: Set<unknown> = new Set()): Generator<[string, AnyModule]> {
+    if (seen.has(this)) return;
+    seen.add(this);
+    yield [prefix, this as unknown as AnyModule];
+    for (const [name, child] of this.namedChildren()) yield* child.namedModules(prefix ? `${prefix}.${name}` : name, seen);
+  }
+  modules(): AnyModule[] {
+    return Array.from(this.namedModules(), ([, module]) => module);
+  }
+
+  private *namedTensors(wanted: (t: TensorBase) => boolean): Generator<[string, Tensor]> {
+    const seen = new Set<TensorBase>();
+    for (const [path, module] of this.namedModules()) {
+      for (const [name, value] of Object.entries(module)) {
+        if (!(value instanceof TensorBase) || seen.has(value) || !wanted(value)) continue;
+        seen.add(value);
+        yield [path ? `${path}.${stateKey(name)}` : stateKey(name), value as Tensor];
+      }
+    }
+  }
+  /** Each parameter once, under its PyTorch name. */
+  namedParameters(): Generator<[string, Tensor]> {
+    return this.namedTensors((t) => parameterTensors.has(t));
+  }
+  parameters(): Tensor[] {
+    return Array.from(this.namedParameters(), ([, t]) => t);
+  }
+  namedBuffers(): Generator<[string, Tensor]> {
+    return this.namedTensors((t) => bufferTensors.has(t));
+  }
+  buffers(): Tensor[] {
+    return Array.from(this.namedBuffers(), ([, t]) => t);
+  }
+
+  /** Parameters and persistent buffers by name. The tensors are the live ones, not copies. */
+  stateDict(): Map<string, Tensor> {
+    return new Map(this.namedTensors((t) => parameterTensors.has(t) || bufferTensors.get(t)?.persistent === true));
+  }
+  /**
+   * Copies values into this module's tensors; dtypes are converted. Nothing changes when anything is wrong.
+   * @throws ArgumentError for missing or unexpected names (strict), ShapeError for shapes that differ.
+   */
+  loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: LoadOptions = {}): LoadResult {
+    const own = this.stateDict();
+    const missing = [...own.keys()].filter((key) => !state.has(key));
+    const unexpected = [...state.keys()].filter((key) => !own.has(key));
+    if (strict && missing.length + unexpected.length > 0) {
+      const list = (names: readonly string[]): string => (names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', ') || 'none');
+      throw new ArgumentError(`the state does not fit: missing ${list(missing)}; unexpected ${list(unexpected)}`, {
+        op: 'loadStateDict',
+        received: [...state.keys()],
+        expected: 'the names of stateDict()',
+        fix: 'Check that model and file belong together, or pass { strict: false } to load what fits.',
+      });
+    }
+    for (const [key, target] of own) {
+      const source = state.get(key);
+      if (source && !shapesEqual(source.shape, target.shape)) {
+        throw new ShapeError(`${key} has shape ${formatShape(source.shape)}`, { op: 'loadStateDict', received: source.shape, expected: formatShape(target.shape) });
+      }
+    }
+    noGrad(() => {
+      for (const [key, target] of own) {
+        const source = state.get(key);
+        if (source) writeInto(target, cast(source, target.dtype));
+      }
+    });
+    return { missing, unexpected };
+  }
+
+  /** Training mode for this module and all below. */
+  train(mode = true): this {
+    for (const module of this.modules()) module.training = mode;
+    return this;
+  }
+  eval(): this {
+    return this.train(false);
+  }
+  /** Calls `fn` with every module, children first. */
+  apply(fn: (module: AnyModule) => void): this {
+    for (const module of this.modules().reverse()) fn(module);
+    return this;
+  }
+  /** Converts floating parameters and buffers to another floating dtype. Make optimizers afterwards. */
+  to(dtype: DType): this {
+    for (const module of this.modules()) {
+      for (const [name, value] of Object.entries(module)) {
+        if (!(value instanceof TensorBase) || !isFloat(value.dtype) || value.dtype === dtype) continue;
+        const old = value as Tensor;
+        const converted = noGrad(() => cast(old.detach(), dtype));
+        const settings = bufferTensors.get(old);
+        const { requiresGrad } = old;
+        if (parameterTensors.has(old)) setRequiresGrad(parameter(converted), requiresGrad);
+        else if (settings) buffer(converted, settings);
+        else continue;
+        Object.assign(module, { [name]: converted });
+        old.dispose();
+      }
+    }
+    return this;
+  }
+  requiresGrad_(value = true): this {
+    for (const p of this.parameters()) setRequiresGrad(p, value);
+    return this;
+  }
+  /** Forgets the gradients of all parameters. */
+  zeroGrad(): void {
+    for (const p of this.parameters()) clearGrad(p);
+  }
+  /** Frees the memory of all parameters and buffers now. */
+  dispose(): void {
+    for (const t of [...this.parameters(), ...this.buffers()]) {
+      t.grad?.dispose();
+      t.dispose();
+    }
+  }
+}
+
+function label(module: AnyModule, name: string): AnyModule {
+  (module as unknown as { pathName: string }).pathName = name;
+  return module;
+}
+
+/** Forgets the gradient of a leaf. */
+export function clearGrad(leaf: Tensor): void {
+  if (leaf.grad === null) return;
+  const trace = currentTrace();
+  trace?.noteLeafGrad(leaf);
+  if (trace === null && !leaf.grad.isDisposed) leaf.grad.dispose();
+  leaf.grad = null;
+}

@@ -1,0 +1,41 @@
+/** Stochastic gradient descent. */
+import { add, mul, sub } from '../ops/binary.js';
+import { writeInto } from '../ops/write-view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { ArgumentError } from '../errors.js';
+import { type Group, Optimizer, type Params } from './optimizer.js';
+
+export interface SGDOptions {
+  readonly lr: number;
+  readonly momentum?: number;
+  readonly dampening?: number;
+  readonly weightDecay?: number;
+  readonly nesterov?: boolean;
+}
+
+/** SGD with momentum as in Sutskever et al. (2013), in PyTorch's form: v = momentum * v + (1 - dampening) * g; p = p - lr * v. */
+export class SGD extends Optimizer<SGDOptions> {
+  constructor(params: Params<SGDOptions>, options: SGDOptions) {
+    const { momentum = 0, dampening = 0, nesterov = false } = options;
+    if (nesterov && (momentum <= 0 || dampening !== 0)) {
+      throw new ArgumentError(`nesterov with momentum ${momentum} and dampening ${dampening}`, { op: 'SGD', expected: 'a momentum above 0 and no dampening' });
+    }
+    super('SGD', params, options);
+  }
+  protected override update(group: Group<SGDOptions>, params: readonly Tensor[], gradOf: (p: Tensor) => Tensor): void {
+    const { momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = group.options;
+    for (const p of params) {
+      let d = gradOf(p);
+      if (weightDecay !== 0) d = add(d, mul(p, weightDecay));
+      if (momentum !== 0) {
+        const first = !this.hasState(p, 'momentumBuffer');
+        const velocity = this.stateOf(p, 'momentumBuffer');
+        // PyTorch starts with the plain gradient; from zeros the same, but for dampening.
+        const next = first && dampening !== 0 ? add(mul(velocity, momentum), d) : add(mul(velocity, momentum), mul(d, 1 - dampening));
+        writeInto(velocity, next);
+        d = nesterov ? add(d, mul(velocity, momentum)) : velocity;
+      }
+      writeInto(p, sub(p, mul(d, this.lrFor(group, p))));
+    }
+  }
+}
