@@ -9,7 +9,7 @@ export interface Edge {
 }
 
 /** Sees the gradient of a tensor when it is complete; what it returns, if anything, takes its place. */
-export type GradHook = (grad: Tensor) => Tensor | null | undefined | void;
+export type GradHook = ((grad: Tensor) => Tensor | null | undefined) | ((grad: Tensor) => void);
 
 let lastSequence = 0;
 

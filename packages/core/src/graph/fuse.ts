@@ -9,13 +9,15 @@
  *  - an `opaque` group is one primitive with a lowering of its own.
  */
 import { dtypeInfo } from '../dtype.js';
-import { denseStrides, type Shape, shapesEqual, sizeOf } from './layout.js';
+import { denseStrides, isDense, type Shape, shapesEqual, sizeOf } from './layout.js';
 import type { GraphNode, Operand, Program, Value } from './program.js';
 
 /** How a node's output axes lie on the domain of its group: `axes[j]` is the domain axis of output axis j, -1 for extent 1. */
 export interface Role {
   readonly kind: 'reduce' | 'element' | 'row';
   readonly axes: readonly number[];
+  /** An element role in another shape of as many elements, in the same order: `axes` says nothing. */
+  readonly reshaped?: boolean;
 }
 
 export interface Group {
@@ -40,6 +42,8 @@ export interface Fusion {
 
 /** Elementwise work (rough instructions) up to which a value used several times is computed again instead of stored. */
 const cheapWork = 3;
+/** The same for a value that is broadcast: the repetition is invariant in the inner loop, where code generators hoist it. */
+const broadcastWork = 12;
 /** Bound on the work of one inlined expression, so that kernels stay small. */
 const maximumWork = 200;
 
@@ -96,10 +100,10 @@ function canInline({ node, operand }: Use, work: number): boolean {
     case 'loops':
       return work <= 1 && !(lowering.alias && node.inputs[0] === operand);
     case 'reduce':
-      return growth <= 1 || work <= 1;
+      return growth <= 1 || work <= broadcastWork;
     case 'map': {
       const size = sizeOf(node.outputs[0].shape) / Math.max(1, sizeOf(operand.value.shape));
-      if (lowering.pointwise) return Math.max(growth, size) <= 1 || work <= 1;
+      if (lowering.pointwise) return Math.max(growth, size) <= 1 || work <= broadcastWork;
       return work <= cheapWork;
     }
     default:
@@ -113,6 +117,8 @@ interface Read {
   readonly operand: Operand;
   /** Domain axis of each axis of the operand. */
   readonly axes: readonly number[] | null;
+  /** Whether every step on the way reads all elements in order, in whatever shapes. */
+  readonly inOrder: boolean;
 }
 
 /** For each axis of `value` the domain axis it runs along, when the operand reads it whole and axis by axis. */
@@ -137,17 +143,24 @@ function axesThrough(operand: Operand, axes: readonly number[] | null): readonly
 
 function collectReads(node: GraphNode, axes: readonly number[], inlined: ReadonlyMap<Value, GraphNode>): Read[] {
   const reads: Read[] = [];
-  const visit = (n: GraphNode, own: readonly number[] | null): void => {
+  const visit = (n: GraphNode, own: readonly number[] | null, ordered: boolean): void => {
     const { lowering } = n.primitive;
-    const through = lowering.kind === 'reduce' || (lowering.kind === 'map' && lowering.pointwise) ? own : null;
+    const pointwise = lowering.kind === 'map' && lowering.pointwise;
+    const through = lowering.kind === 'reduce' || pointwise ? own : null;
     for (const operand of n.inputs) {
       const producer = inlined.get(operand.value);
-      if (producer) visit(producer, axesThrough(operand, through));
-      else reads.push({ value: operand.value, operand, axes: through });
+      const inOrder = ordered && pointwise && isWhole(operand);
+      if (producer) visit(producer, axesThrough(operand, through), inOrder);
+      else reads.push({ value: operand.value, operand, axes: through, inOrder });
     }
   };
-  visit(node, axes);
+  visit(node, axes, true);
   return reads;
+}
+
+/** All elements of the value, in order. */
+function isWhole({ value, layout }: Operand): boolean {
+  return layout.offset === 0 && isDense(layout) && sizeOf(layout.shape) === sizeOf(value.shape);
 }
 
 const identityAxes = (rank: number): number[] => Array.from({ length: rank }, (_, i) => i);
@@ -173,7 +186,7 @@ function roleIn(group: Group, node: GraphNode): Role | null {
   const { shape } = node.outputs[0];
   if (shapesEqual(shape, group.shape)) return { kind: 'element', axes: identityAxes(shape.length) };
   const { reduced } = group;
-  if (reduced === null) return null;
+  if (reduced === null) return sizeOf(shape) === sizeOf(group.shape) ? { kind: 'element', axes: [], reshaped: true } : null;
   const kept = identityAxes(reduced.length).filter((i) => !reduced[i]);
   if (shapesEqual(shape, kept.map((i) => group.shape[i]))) return { kind: 'row', axes: kept };
   const keptDims = group.shape.map((extent, i) => (reduced[i] ? 1 : extent));
@@ -182,7 +195,8 @@ function roleIn(group: Group, node: GraphNode): Role | null {
 }
 
 /** Whether the operand reads, at each point of the domain, just the element of `value` made at that point. */
-function readsInPlace(read: Read, producer: Role, value: Value): boolean {
+function readsInPlace(read: Read, reader: Role, producer: Role, value: Value): boolean {
+  if (reader.reshaped || producer.reshaped) return read.inOrder && isWhole(read.operand);
   const through = axesThrough(read.operand, read.axes);
   return through !== null && through.every((axis, j) => value.shape[j] === 1 || axis === producer.axes[j]);
 }
@@ -223,12 +237,14 @@ class Fuser {
   }
 
   /** A source group the node can join, after merging others into it where that is possible. */
-  private findHome(node: GraphNode, sources: ReadonlySet<Group>): Group | null {
+  private findHome(node: GraphNode, sources: Set<Group>): Group | null {
     for (const group of [...sources].reverse()) {
       const role = roleIn(group, node);
       if (!role || !this.fits(group, node, role, sources)) continue;
-      for (const other of sources) {
-        if (other !== group && this.canMerge(group, other) && this.fits(other, node, role, sources)) this.merge(group, other);
+      for (const other of [...sources]) {
+        if (other === group || !this.canMerge(group, other) || !this.fits(other, node, role, sources)) continue;
+        this.merge(group, other);
+        sources.delete(other);
       }
       return group;
     }
@@ -244,7 +260,7 @@ class Fuser {
       // What is kept in registers is not rounded to a narrow type.
       if (isNarrow(read.value)) return false;
       const producerRole = group.roles.get(made);
-      if (!producerRole || !readsInPlace(read, producerRole, read.value)) return false;
+      if (!producerRole || !readsInPlace(read, role, producerRole, read.value)) return false;
       // A row value cannot depend on an element of the row.
       if (role.kind === 'row' && producerRole.kind === 'element') return false;
     }
@@ -273,7 +289,7 @@ class Fuser {
 
   private canMerge(a: Group, b: Group): boolean {
     if (a.kind !== 'loops' || b.kind !== 'loops' || !shapesEqual(a.shape, b.shape)) return false;
-    if (a.reduced !== null || b.reduced !== null) return false;
+    if ((a.reduced === null) !== (b.reduced === null) || a.reduced?.some((r, i) => r !== b.reduced?.[i])) return false;
     return !a.needs.has(b) && !b.needs.has(a);
   }
 

@@ -5,7 +5,7 @@ import type { Expr, LoopVar } from '../ir/expr.js';
 import type { ContractOperand, ContractPart, Coordinate, Stmt } from '../ir/kernel.js';
 import { KernelEmitter, operandType } from './emit.js';
 import type { Group } from './fuse.js';
-import { sizeOf } from './layout.js';
+import { denseStrides, sizeOf } from './layout.js';
 import type { AxisIndex } from './primitive.js';
 import type { GraphNode, Operand, Value } from './program.js';
 
@@ -58,14 +58,17 @@ export function lowerContract(group: Group, inlined: ReadonlyMap<Value, GraphNod
   });
   emitter.provide(out, () => b.read(result));
   const epilogue: Stmt[] = [];
-  const index = (value: Value): Expr => emitter.flatOutput(value, indices);
-  if (stored.has(out)) epilogue.push(emitter.store(out, index(out), b.read(result)));
+  const flat = algebra.flatten(indices, out.shape, denseStrides(out.shape), 0);
+  // Every value of the group holds the same elements in the same order, whatever its shape.
+  const index = algebra.toExpr(flat);
+  if (stored.has(out)) epilogue.push(emitter.store(out, index, b.read(result)));
   let cost = 0;
   for (const f of followers) {
     cost += f.primitive.cost ?? 1;
-    const values = emitter.element(f, indices, null);
+    const own = group.roles.get(f)?.reshaped ? algebra.unflatten(flat, f.outputs[0].shape).map((a) => algebra.toExpr(a)) : indices;
+    const values = emitter.element(f, own, null);
     f.outputs.forEach((value, k) => {
-      if (stored.has(value)) epilogue.push(emitter.store(value, index(value), values[k]));
+      if (stored.has(value)) epilogue.push(emitter.store(value, index, values[k]));
     });
   }
   const part: ContractPart = {

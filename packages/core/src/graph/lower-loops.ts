@@ -5,7 +5,7 @@ import { operands } from '../ir/expr.js';
 import type { LoopPart, ReduceOp, Stmt } from '../ir/kernel.js';
 import { KernelEmitter, type SharedKernel } from './emit.js';
 import type { Group } from './fuse.js';
-import { sizeOf } from './layout.js';
+import { denseStrides } from './layout.js';
 import type { GraphNode, Value } from './program.js';
 
 /** Elements one cell should handle: enough to be worth claiming, few enough to balance threads. */
@@ -106,7 +106,7 @@ class LoopsBuilder {
     this.axis = group.shape.map(() => this.emitter.b.i32(0));
     this.history = group.shape.map(() => []);
     this.assignLevels(inlined);
-    this.assignHosts();
+    this.assignHosts(inlined);
   }
 
   private isElement(node: GraphNode): boolean {
@@ -140,16 +140,20 @@ class LoopsBuilder {
   }
 
   /** Gives costly elements that a later pass needs again a place to stay: the buffer of an output written later. */
-  private assignHosts(): void {
+  private assignHosts(inlined: ReadonlyMap<Value, GraphNode>): void {
     const lastUse = new Map<GraphNode, number>();
     const made = new Map<Value, GraphNode>();
     for (const node of this.group.nodes) for (const v of node.outputs) made.set(v, node);
-    for (const node of this.group.nodes) {
+    const use = (node: GraphNode, level: number): void => {
       for (const { value } of node.inputs) {
         const source = made.get(value);
-        if (source && this.isElement(source)) lastUse.set(source, Math.max(lastUse.get(source) ?? 0, this.level(node)));
+        const computed = inlined.get(value);
+        if (source && this.isElement(source)) lastUse.set(source, Math.max(lastUse.get(source) ?? 0, level));
+        else if (!source && computed) use(computed, level);
       }
-    }
+    };
+    // Backwards: an element that stays nowhere is computed again, and its inputs read again, as late as its own last use.
+    for (const node of this.group.nodes.toReversed()) use(node, Math.max(this.level(node), this.isElement(node) ? (lastUse.get(node) ?? 0) : 0));
     const taken = new Set<Value>();
     for (const node of this.group.nodes) {
       if (!this.isElement(node) || (lastUse.get(node) ?? 0) <= this.level(node) || node.outputs.length !== 1) continue;
@@ -182,8 +186,13 @@ class LoopsBuilder {
   }
 
   private indicesOf(node: GraphNode): Expr[] {
-    const axes = this.group.roles.get(node)?.axes ?? [];
-    return axes.map((a) => (a < 0 ? this.emitter.b.i32(0) : this.axis[a]));
+    const role = this.group.roles.get(node);
+    if (role?.reshaped) {
+      const { algebra } = this.emitter;
+      const flat = algebra.flatten(this.axis, this.group.shape, denseStrides(this.group.shape), 0);
+      return algebra.unflatten(flat, node.outputs[0].shape).map((a) => algebra.toExpr(a));
+    }
+    return (role?.axes ?? []).map((a) => (a < 0 ? this.emitter.b.i32(0) : this.axis[a]));
   }
 
   build(): LoweredLoops {
@@ -282,13 +291,14 @@ class LoopsBuilder {
       const locals = reduces.map((node) => this.declareAccumulator(node, out));
       const close = this.openReduced(reduced, mode);
       const body: Stmt[] = [];
-      for (const node of elements) body.push(...this.elementStores(node));
+      // All values of a pass before its stores: an output may lie where a value is still read from.
+      const stores = elements.flatMap((node) => this.elementStores(node, body));
       reduces.forEach((node, i) => {
         const value = this.emitter.b.cast(this.evaluate(this.emitter.load(node.inputs[0], this.axis, null)), locals[i].type);
         const { lowering } = node.primitive;
         if (lowering.kind === 'reduce') body.push({ kind: 'accumulate', local: locals[i], op: lowering.op, value });
       });
-      out.push(...close(body));
+      out.push(...close([...body, ...stores]));
       for (const node of elements) this.afterStore(node);
       reduces.forEach((node, i) => this.publish(node.outputs[0], () => this.emitter.b.read(locals[i])));
       for (const [i, node] of reduces.entries()) {
@@ -337,12 +347,19 @@ class LoopsBuilder {
     });
   }
 
-  private elementStores(node: GraphNode): Stmt[] {
-    const values = this.emitter.element(node, this.indicesOf(node), null);
+  /** Computes an element into a local that the rest of the pass reads, and returns its stores. */
+  private elementStores(node: GraphNode, body: Stmt[]): Stmt[] {
+    const { b } = this.emitter;
+    const indices = this.indicesOf(node);
+    const values = this.emitter.element(node, indices, null);
     const out: Stmt[] = [];
     node.outputs.forEach((value, k) => {
       const target = this.stored.has(value) ? value : this.hosts.get(node);
-      if (target) out.push(this.storeAt(node, target, this.evaluate(values[k])));
+      if (!target) return;
+      const local = b.newLocal(node.primitive.name, values[k].type);
+      body.push({ kind: 'declare', local, value: this.evaluate(values[k]) });
+      this.emitter.provide(value, this.emitter.at(value.shape, indices, () => b.read(local)));
+      out.push(this.storeAt(node, target, b.read(local)));
     });
     return out;
   }
@@ -350,7 +367,11 @@ class LoopsBuilder {
   /** Later passes read a stored element back instead of computing it again. */
   private afterStore(node: GraphNode): void {
     const host = this.hosts.get(node);
-    if (!host) return;
+    if (!host) {
+      // The locals of this pass are gone.
+      for (const value of node.outputs) this.emitter.provide(value, () => null);
+      return;
+    }
     const { b } = this.emitter;
     const type = dtypeInfo[host.dtype].compute;
     this.emitter.provide(node.outputs[0], () => b.load(this.emitter.buffer(host, 'read'), type, this.emitter.flatOutput(host, this.indicesOf(node))));

@@ -33,6 +33,8 @@ export class Trace {
   private readonly inputs: Value[] = [];
   /** Storage behind each input: an argument's stand-in or captured memory. */
   private readonly sources: Storage[] = [];
+  /** Captured memory, kept alive although a scope inside the traced function may let go of it. */
+  private readonly held: Storage[] = [];
   private readonly nodes: GraphNode[] = [];
   /** What each storage holds at this point of the trace. */
   private readonly current = new Map<Storage, Value>();
@@ -73,6 +75,10 @@ export class Trace {
     const value = newValue({ dtype: storage.dtype, shape });
     this.inputs.push(value);
     this.sources.push(storage);
+    if (storage.block !== null) {
+      storage.retain();
+      this.held.push(storage);
+    }
     this.current.set(storage, value);
     return value;
   }
@@ -131,9 +137,11 @@ export class Trace {
     });
     return { name: this.name, inputs: this.inputs, nodes: this.nodes, outputs, updates };
   }
-  /** Ends a trace that failed: its tensors can no longer be used. */
+  /** Lets go of what was captured; whoever still needs it holds it by then. The trace's tensors can no longer be used. */
   abandon(): void {
     this.closed = true;
+    for (const storage of this.held) storage.release();
+    this.held.length = 0;
   }
 
   private assertOpen(): void {

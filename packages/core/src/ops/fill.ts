@@ -2,6 +2,7 @@
 import type { DType } from '../dtype.js';
 import type { Shape } from '../graph/layout.js';
 import { createFromArray, scalarTensor } from '../tensor/dispatch.js';
+import { defaultDevice } from '../tensor/device.js';
 import { keep, outsideScopes } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Scalar } from './common.js';
@@ -26,7 +27,7 @@ export function hostConstant(data: readonly number[], dtype: DType, shape: Shape
   if (data.length > cachedElements) return make();
   const key = `${dtype}|${shape.join()}|${data.join()}`;
   const found = constants.get(key);
-  if (found !== undefined && !found.isDisposed) return found;
+  if (found !== undefined && !found.isDisposed && found.storage.block?.device === defaultDevice()) return found;
   if (constants.size >= cachedConstants) constants.clear();
   const made = make();
   constants.set(key, made);

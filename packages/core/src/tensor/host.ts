@@ -5,6 +5,8 @@ import type { Shape } from '../graph/layout.js';
 import { sizeOf } from '../graph/layout.js';
 import type { TypedArray } from './data.js';
 
+/** The arrays of all dtypes but int64. */
+export type NumberArray = Exclude<TypedArray, BigInt64Array>;
 export type HostValue = number | boolean | bigint;
 export type NestedValues = HostValue | NestedValues[];
 

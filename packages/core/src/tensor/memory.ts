@@ -22,40 +22,39 @@ const minimumBudget = 96 * 2 ** 20;
 let tracked: Tracked[] = [];
 let allocatedSince = 0;
 let budget = minimumBudget;
+/** Bytes that survived the last collection. */
+let settledBytes = 0;
+let maximumTracked = 100_000;
 let liveBytes = 0;
 let liveCount = 0;
 
 const registry = new FinalizationRegistry<Block>(freeBlock);
 
-interface Collector {
-  collect(kind: 'minor' | 'major'): void;
-}
-let collector: Collector | null | undefined;
+/** Runs the garbage collector now; null where there is no way to. */
+let collect: (() => void) | null | undefined;
 
-/** A way to run the garbage collector now, or null where there is none. */
-function getCollector(): Collector | null {
-  if (collector !== undefined) return collector;
-  collector = null;
+function getCollector(): (() => void) | null {
+  if (collect !== undefined) return collect;
+  collect = null;
   const load = typeof process === 'object' ? process.getBuiltinModule : undefined;
-  if (typeof load !== 'function') return collector;
+  if (typeof load !== 'function') return collect;
   try {
     const v8 = load('node:v8');
     const vm = load('node:vm');
     v8.setFlagsFromString('--expose-gc');
-    const gc = vm.runInNewContext('gc') as (options?: { type: 'minor' | 'major' }) => void;
+    // Only a full collection clears weak references: a scavenge keeps their targets.
+    const gc = vm.runInNewContext('gc') as () => void;
     // Weak references hold their targets until the current job ends; draining a private microtask queue ends it early.
     const context = vm.createContext({}, { microtaskMode: 'afterEvaluate' });
     const drain = new vm.Script('Promise.resolve().then(() => 0)');
-    collector = {
-      collect(kind) {
-        drain.runInContext(context);
-        gc({ type: kind });
-      },
+    collect = () => {
+      drain.runInContext(context);
+      gc();
     };
   } catch {
-    collector = null;
+    collect = null;
   }
-  return collector;
+  return collect;
 }
 
 /** Called for each new storage. */
@@ -66,7 +65,7 @@ export function trackStorage(storage: Storage, block: Block): void {
   if (block.bytes >= trackedBytes && getCollector() !== null) {
     tracked.push({ ref: new WeakRef(storage), block });
     allocatedSince += block.bytes;
-    if (allocatedSince > budget || tracked.length > 100_000 + 2 * liveCount) collectGarbage();
+    if (allocatedSince > budget || tracked.length > maximumTracked) relieve();
   }
 }
 
@@ -91,28 +90,35 @@ function sweep(): number {
 }
 
 /**
- * Frees the memory of unreachable tensors now, where the engine allows it. Returns the bytes freed.
+ * Frees the memory of unreachable tensors now, where the engine allows it (Node). Returns the bytes freed.
  * Runs by itself under allocation pressure.
  */
-export function collectGarbage(kind?: 'minor' | 'major'): number {
-  const gc = getCollector();
-  if (gc === null) return 0;
-  const before = liveBytes;
-  // Tensors freed by hand since the last time leave the list without a collection.
-  tracked = tracked.filter((entry) => entry.block.live);
-  const pending = tracked.reduce((sum, entry) => sum + entry.block.bytes, 0);
-  let freed = 0;
-  if (kind !== undefined || pending > minimumBudget / 2 || tracked.length > 50_000) {
-    gc.collect(kind ?? 'minor');
-    freed = sweep();
-    if (kind === undefined && freed < allocatedSince / 4 && liveBytes > 2 * minimumBudget) {
-      gc.collect('major');
-      freed += sweep();
-    }
-  }
+export function collectGarbage(): number {
+  const run = getCollector();
+  if (run === null) return 0;
+  run();
+  const freed = sweep();
   allocatedSince = 0;
   budget = Math.max(minimumBudget, liveBytes / 2);
-  return Math.max(freed, before - liveBytes);
+  return freed;
+}
+
+/** Under pressure: a collection, unless what was allocated since the last one has been freed by hand already. */
+function relieve(): void {
+  let pending = 0;
+  const live: Tracked[] = [];
+  for (const entry of tracked) {
+    if (!entry.block.live) continue;
+    live.push(entry);
+    pending += entry.block.bytes;
+  }
+  tracked = live;
+  allocatedSince = Math.max(0, pending - settledBytes);
+  if (allocatedSince > budget / 2 || tracked.length > maximumTracked) {
+    collectGarbage();
+    settledBytes = tracked.reduce((sum, entry) => sum + entry.block.bytes, 0);
+    maximumTracked = Math.max(100_000, 2 * tracked.length);
+  }
 }
 
 /** Bytes and number of live tensor storages, those that wait for the garbage collector included. */

@@ -18,7 +18,7 @@ import * as views from '../ops/view.js';
 import * as parts from '../ops/view-slice.js';
 import type { TypedArray } from './dispatch.js';
 import { read, readSync } from './dispatch.js';
-import type { NestedValues } from './host.js';
+import type { NestedValues, NumberArray } from './host.js';
 import { itemOf, nest } from './host.js';
 import { TensorLinearMethods } from './methods-linear.js';
 import { formatTensor } from './print.js';
@@ -158,15 +158,16 @@ export abstract class TensorShapeMethods extends TensorLinearMethods {
   }
 
   /**
-   * The elements in row-major order, copied: Float32Array for float32, float16 and bfloat16, BigInt64Array for int64,
-   * Uint8Array of 0 and 1 for bool, else the array of the dtype. @throws TraceError inside jit()
+   * The elements in row-major order, copied: Float32Array for float32, float16 and bfloat16, BigInt64Array for int64
+   * (typed as `data<BigInt64Array>()`), Uint8Array of 0 and 1 for bool, else the array of the dtype.
+   * @throws TraceError inside jit()
    */
-  data(this: Tensor): Promise<TypedArray> {
-    return read(this);
+  data<T extends TypedArray = NumberArray>(this: Tensor): Promise<T> {
+    return read(this) as Promise<T>;
   }
   /** {@link data} without waiting. */
-  dataSync(this: Tensor): TypedArray {
-    return readSync(this);
+  dataSync<T extends TypedArray = NumberArray>(this: Tensor): T {
+    return readSync(this) as T;
   }
   /** The value of a tensor of one element, as a number (bool gives 0 or 1). @throws ShapeError, TraceError */
   item(this: Tensor): number {

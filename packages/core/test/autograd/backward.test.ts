@@ -26,7 +26,7 @@ describe('backward', () => {
     expect(x.grad?.toArray()).toEqual([5, 5]);
     x.grad = null;
     x.sum().backward();
-    expect(x.grad?.toArray()).toEqual([1, 1]);
+    expect((x.grad as Tensor | null)?.toArray()).toEqual([1, 1]);
   });
 
   test('weights a result of several elements by the given gradient', () => {

@@ -1,6 +1,6 @@
 /** Random contractions: shapes, layouts, coordinates and epilogues from a seed. */
 import type { DType } from '../../src/dtype.js';
-import type { ExprBuilder, Expr, LoopVar } from '../../src/ir/expr.js';
+import type { Expr, ExprBuilder, LoopVar } from '../../src/ir/expr.js';
 import type { ContractDim, Coordinate, Stmt } from '../../src/ir/kernel.js';
 import type { ContractSpec } from './contract-harness.js';
 
@@ -49,7 +49,13 @@ interface Slot {
 }
 
 /** Coordinates over some dimensions, laid out densely in a random order; pairs of dimensions may slide over one axis. */
-function randomOperand(random: Random, dims: readonly ContractDim[], rowDims: readonly number[], otherDims: readonly number[], sliding: boolean): { coordinates: Coordinate[]; size: number } {
+function randomOperand(
+  random: Random,
+  dims: readonly ContractDim[],
+  rowDims: readonly number[],
+  otherDims: readonly number[],
+  sliding: boolean,
+): { coordinates: Coordinate[]; size: number } {
   const extent = (d: number): number => dims[d]?.extent ?? 1;
   const slots: Slot[] = [];
   const rows = random.shuffle(rowDims);

@@ -1,11 +1,12 @@
 /** Builds, runs and checks contractions for the tests of the WebAssembly generator. */
-import { type DType, dtypeInfo } from '../../src/dtype.js';
-import { type Expr, ExprBuilder, type LoopVar } from '../../src/ir/expr.js';
-import type { ContractDim, ContractOperand, ContractPart, Coordinate, Kernel, Stmt } from '../../src/ir/kernel.js';
+
 import type { CompiledKernel, WasmFeatures } from '../../src/codegen/compiled.js';
 import { ModuleBuilder } from '../../src/codegen/wasm/asm.js';
 import { compileContract } from '../../src/codegen/wasm/contract.js';
+import { type DType, dtypeInfo } from '../../src/dtype.js';
+import { type Expr, ExprBuilder, type LoopVar } from '../../src/ir/expr.js';
 import { interpretKernel } from '../../src/ir/interpret.js';
+import type { ContractDim, ContractOperand, ContractPart, Coordinate, Kernel, Stmt } from '../../src/ir/kernel.js';
 import { readElement, writeElement } from '../../src/ir/scalar.js';
 
 type Entry = (begin: number, end: number, args: number, scratch: number) => void;
@@ -136,7 +137,13 @@ export function contractKernel(spec: ContractSpec): Kernel {
 }
 
 /** Fills parameters with small integers: their sums are exact in every type, so results must match bit for bit. */
-export function fillParams(kernel: Kernel, addresses: readonly number[], sizes: readonly number[], heap: ArrayBufferLike, seed: number): void {
+export function fillParams(
+  kernel: Kernel,
+  addresses: readonly number[],
+  sizes: readonly number[],
+  heap: ArrayBufferLike,
+  seed: number,
+): void {
   const view = new DataView(heap);
   let state = (seed ^ 0x9e3779b9) | 0;
   kernel.params.forEach((param, p) => {
@@ -153,7 +160,13 @@ export function fillParams(kernel: Kernel, addresses: readonly number[], sizes: 
  * Runs the generated code on one memory and the reference evaluator on a copy, and returns the first byte of a parameter
  * in which they differ (null when they agree everywhere, including the bytes around the parameters).
  */
-export function firstDifference(kernel: Kernel, sizes: readonly number[], seed: number, pieces = 1, features: WasmFeatures = plain): string | null {
+export function firstDifference(
+  kernel: Kernel,
+  sizes: readonly number[],
+  seed: number,
+  pieces = 1,
+  features: WasmFeatures = plain,
+): string | null {
   const runner = buildRunner(kernel, sizes, features);
   fillParams(kernel, runner.addresses, sizes, runner.memory.buffer, seed);
   const expected = runner.memory.buffer.slice(0);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ContractDim, Coordinate } from '../../src/ir/kernel.js';
 import { verifyKernel } from '../../src/ir/verify.js';
-import { richEpilogue, randomCase } from './contract-cases.js';
+import { randomCase, richEpilogue } from './contract-cases.js';
 import { buildRunner, type ContractSpec, contractKernel, firstDifference, linear } from './contract-harness.js';
 
 function dim(role: ContractDim['role'], extent: number): ContractDim {
@@ -67,7 +67,14 @@ function convolution(c: Conv, which: 'forward' | 'input' | 'weight'): { spec: Co
     output: images * groups * outputs * out * out,
     weight: groups * outputs * inputs * kernel * kernel,
   };
-  const roles = (image: ContractDim['role'], o: ContractDim['role'], space: ContractDim['role'], i: ContractDim['role'], taps: ContractDim['role'], extent: number) => [
+  const roles = (
+    image: ContractDim['role'],
+    o: ContractDim['role'],
+    space: ContractDim['role'],
+    i: ContractDim['role'],
+    taps: ContractDim['role'],
+    extent: number,
+  ) => [
     dim('batch', groups),
     dim(image, images),
     dim(o, outputs),
@@ -212,7 +219,7 @@ describe('matrix products', () => {
     new Int32Array(runner.memory.buffer, runner.addresses[0], 8).fill(70000);
     new Int32Array(runner.memory.buffer, runner.addresses[1], 16).fill(70000);
     runner.run();
-    expect(new Int32Array(runner.memory.buffer, runner.addresses[2], 1)[0]).toBe(Math.imul(70000, 70000) * 2 | 0);
+    expect(new Int32Array(runner.memory.buffer, runner.addresses[2], 1)[0]).toBe((Math.imul(70000, 70000) * 2) | 0);
   });
 
   it('subnormal, infinite and not-a-number float16 operands widen exactly', () => {
@@ -269,7 +276,10 @@ describe('reproducibility', () => {
       { images: 2, groups: 1, inputs: 3, outputs: 4, size: 40, kernel: 3, stride: 1, padding: 1, dilation: 1 },
       'weight',
     ),
-    depthwise: convolution({ images: 2, groups: 6, inputs: 1, outputs: 1, size: 30, kernel: 3, stride: 1, padding: 1, dilation: 1 }, 'forward'),
+    depthwise: convolution(
+      { images: 2, groups: 6, inputs: 1, outputs: 1, size: 30, kernel: 3, stride: 1, padding: 1, dilation: 1 },
+      'forward',
+    ),
   };
   it.each(Object.entries(cases))('%s: ranges of cells give the same bits', (_, { spec, sizes }) => {
     const results = [1, 2, 7].map((pieces) => {

@@ -12,6 +12,7 @@ import { createFromArray, readSync } from '../../src/tensor/dispatch.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { loadCases, operations, tensorOf, isTensorJson, numbersOf } from './cases.js';
 
+const host = (t: Tensor): number[] => Array.from(readSync(t), Number);
 const cases = loadCases('promotion');
 const named = (op: string): { args: DType[]; attrs: Record<string, unknown>; result: string }[] =>
   cases.filter((c) => c.op === op).map((c) => ({ args: c.args as unknown as DType[], attrs: { ...c.attrs }, result: String(c.outputs[0]) }));
@@ -62,7 +63,7 @@ test('conversions truncate, wrap and round as PyTorch does', () => {
     const out = operations.to([tensorOf(arg)], c.attrs) as Tensor;
     expect(out.dtype).toBe(c.outputs[0].dtype);
     const round = out.dtype === 'float64' ? (v: number): number => v : Math.fround;
-    expect([c.attrs, Array.from(readSync(out), (v) => round(Number(v)))]).toEqual([c.attrs, numbersOf(c.outputs[0]).map(round)]);
+    expect([c.attrs, host(out).map(round)]).toEqual([c.attrs, numbersOf(c.outputs[0]).map(round)]);
   }
 });
 

@@ -3,8 +3,8 @@ import { CompilerError } from '../../errors.js';
 import type { Expr, LoopVar } from '../../ir/expr.js';
 import type { ContractPart, Kernel, Stmt } from '../../ir/kernel.js';
 import type { FunctionBuilder, ModuleBuilder, WasmLocal } from './asm.js';
-import { bump } from './contract-pack.js';
 import type { VectorType } from './contract-vector.js';
+import { bump } from './contract-walk.js';
 import { createEpilogue } from './emit.js';
 
 /** What `expr` grows by when `variable` grows by one; null when that is not a constant. */
@@ -218,12 +218,19 @@ export function emitEpilogue(spec: EpilogueSpec): FunctionBuilder {
 function loadTile(fn: FunctionBuilder, v: VectorType, address: WasmLocal, first: number, step: number, out: WasmLocal): void {
   const align = Math.log2(v.bytes);
   if (step === v.bytes) {
-    fn.get(address).mem('v128.load', first * step, align).set(out);
+    fn.get(address)
+      .mem('v128.load', first * step, align)
+      .set(out);
     return;
   }
-  fn.get(address).mem(v.loadFirst, first * step).set(out);
+  fn.get(address)
+    .mem(v.loadFirst, first * step)
+    .set(out);
   for (let lane = 1; lane < v.lanes; lane++) {
-    fn.get(address).get(out).laneMem(v.loadLane, lane, (first + lane) * step).set(out);
+    fn.get(address)
+      .get(out)
+      .laneMem(v.loadLane, lane, (first + lane) * step)
+      .set(out);
   }
 }
 
@@ -241,4 +248,3 @@ function unflatten(fn: FunctionBuilder, dims: readonly BoundDim[], flat: WasmLoc
   }
   fn.free(rest);
 }
-

@@ -4,8 +4,8 @@
  */
 import { CompilerError } from '../../errors.js';
 import type { FunctionBuilder, ModuleBuilder, WasmLocal } from './asm.js';
-import { addProduct, bump } from './contract-pack.js';
 import { multiplyAdd, type VectorType, zeroBytes } from './contract-vector.js';
+import { addProduct, bump } from './contract-walk.js';
 
 export interface RowKernelSpec {
   readonly v: VectorType;
@@ -86,7 +86,9 @@ function emitBlock(fn: FunctionBuilder, spec: RowKernelSpec, vectors: number, p:
     fn.if();
     grid.forEach((row, i) => {
       row.forEach((cell, j) => {
-        fn.get(p.c).mem('v128.load', i * spec.cRow + j * 16, 2).set(cell);
+        fn.get(p.c)
+          .mem('v128.load', i * spec.cRow + j * 16, 2)
+          .set(cell);
       });
     });
     fn.else();
@@ -100,10 +102,14 @@ function emitBlock(fn: FunctionBuilder, spec: RowKernelSpec, vectors: number, p:
   fn.get(p.kCount).tee(left).op('i32.eqz').brIf(done);
   const loop = fn.loop();
   bs.forEach((local, j) => {
-    fn.get(pb).mem('v128.load', j * 16, 2).set(local);
+    fn.get(pb)
+      .mem('v128.load', j * 16, 2)
+      .set(local);
   });
   grid.forEach((row, i) => {
-    fn.get(pa).mem(v.loadSplat, i * spec.a.row).set(x);
+    fn.get(pa)
+      .mem(v.loadSplat, i * spec.a.row)
+      .set(x);
     row.forEach((cell, j) => {
       multiplyAdd(fn, v, spec.relaxed, cell, x, bs[j] as WasmLocal);
     });
@@ -116,7 +122,9 @@ function emitBlock(fn: FunctionBuilder, spec: RowKernelSpec, vectors: number, p:
   fn.end();
   grid.forEach((row, i) => {
     row.forEach((cell, j) => {
-      fn.get(p.c).get(cell).mem('v128.store', i * spec.cRow + j * 16, 2);
+      fn.get(p.c)
+        .get(cell)
+        .mem('v128.store', i * spec.cRow + j * 16, 2);
     });
   });
   fn.free(...grid.flat(), ...bs, x, pa, pb, left);
@@ -189,10 +197,14 @@ function emitDots(fn: FunctionBuilder, spec: DotKernelSpec, columns: number, p: 
     const loop = fn.loop();
     fn.get(left).i32(steps).op('i32.lt_s').brIf(end);
     as.forEach((local, i) => {
-      fn.get(pa).mem(load, i * spec.aRow, align).set(local);
+      fn.get(pa)
+        .mem(load, i * spec.aRow, align)
+        .set(local);
     });
     for (let j = 0; j < columns; j++) {
-      fn.get(pb).mem(load, j * spec.bColumn, align).set(x);
+      fn.get(pb)
+        .mem(load, j * spec.bColumn, align)
+        .set(x);
       as.forEach((local, i) => {
         const cell = grid[i]?.[j];
         if (cell) multiplyAdd(fn, v, spec.relaxed, cell, local, x);

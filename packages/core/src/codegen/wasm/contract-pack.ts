@@ -2,165 +2,10 @@
  * Packing: copies a block of an operand into panels `[panel][k][width]` that the multiplication reads in order.
  * Elements outside the operand (checks that fail, rows past the end of the last panel) become zeros.
  */
-import { CompilerError } from '../../errors.js';
 import type { FunctionBuilder, ModuleBuilder, ValType, WasmLocal } from './asm.js';
-import { type Access, type Axis, innermost } from './contract-access.js';
+import { type Axis, innermost } from './contract-access.js';
 import { loadScalar, loadVector, transpose, type VectorType, zeroBytes } from './contract-vector.js';
-
-export interface PackSpec {
-  readonly access: Access;
-  readonly rows: readonly Axis[];
-  readonly k: readonly Axis[];
-  /** Elements from one k to the next in a panel; a multiple of the vector's lanes. */
-  readonly width: number;
-  /** Rows in a panel, at most `width`. */
-  readonly panelRows: number;
-}
-
-/** Pushes `local * factor`, or nothing but the sum so far when factor is 0: use between two operands of an addition. */
-export function addProduct(fn: FunctionBuilder, local: WasmLocal, factor: number): void {
-  if (factor === 0) return;
-  fn.get(local);
-  if (factor !== 1) fn.i32(factor).op('i32.mul');
-  fn.op('i32.add');
-}
-
-/** local += amount. */
-export function bump(fn: FunctionBuilder, local: WasmLocal, amount: number): void {
-  if (amount !== 0) fn.get(local).i32(amount).op('i32.add').set(local);
-}
-
-function at<T>(list: readonly T[], i: number): T {
-  const item = list[i];
-  if (item === undefined) throw new CompilerError(`index ${i} outside a list of ${list.length}`);
-  return item;
-}
-
-/** Splits a flat index into the offset in bytes and the check coordinates it contributes, added to `offset` and `coordinates`. */
-export function addPosition(
-  fn: FunctionBuilder,
-  axes: readonly Axis[],
-  elementBytes: number,
-  flat: WasmLocal,
-  offset: WasmLocal,
-  coordinates: readonly WasmLocal[],
-  indices: readonly (WasmLocal | null)[] = [],
-): void {
-  const rest = fn.local('i32');
-  const digit = fn.local('i32');
-  fn.get(flat).set(rest);
-  for (let d = axes.length - 1; d >= 0; d--) {
-    const axis = at(axes, d);
-    if (d === 0) fn.get(rest).set(digit);
-    else {
-      fn.get(rest).i32(axis.extent).op('i32.rem_u').set(digit);
-      fn.get(rest).i32(axis.extent).op('i32.div_u').set(rest);
-    }
-    const index = indices[d];
-    if (index) fn.get(digit).set(index);
-    if (axis.stride !== 0) {
-      fn.get(offset);
-      addProduct(fn, digit, axis.stride * elementBytes);
-      fn.set(offset);
-    }
-    coordinates.forEach((coordinate, j) => {
-      const step = axis.checkSteps[j] ?? 0;
-      if (step === 0) return;
-      fn.get(coordinate);
-      addProduct(fn, digit, step);
-      fn.set(coordinate);
-    });
-  }
-  fn.free(rest, digit);
-}
-
-/** Walks k in runs along its innermost axis, keeping the byte offset and the check coordinates. */
-class KWalk {
-  readonly offset: WasmLocal;
-  readonly coordinates: readonly WasmLocal[];
-  readonly run: WasmLocal;
-  readonly inner: Axis;
-  private readonly indices: readonly WasmLocal[];
-  private readonly left: WasmLocal;
-  private readonly fn: FunctionBuilder;
-  private readonly spec: PackSpec;
-
-  constructor(fn: FunctionBuilder, spec: PackSpec) {
-    this.fn = fn;
-    this.spec = spec;
-    this.offset = fn.local('i32');
-    this.coordinates = spec.access.checks.map(() => fn.local('i32'));
-    this.indices = spec.k.map(() => fn.local('i32'));
-    this.run = fn.local('i32');
-    this.left = fn.local('i32');
-    this.inner = innermost(spec.k);
-  }
-  /** `eachRun` emits code that does `run` steps from the current position, leaving offset and coordinates `run` steps further. */
-  emit(k0: WasmLocal, count: WasmLocal, eachRun: () => void): void {
-    const { fn, spec } = this;
-    const bytes = spec.access.elementBytes;
-    const last = spec.k.length - 1;
-    fn.i32(0).set(this.offset);
-    for (const c of this.coordinates) fn.i32(0).set(c);
-    addPosition(fn, spec.k, bytes, k0, this.offset, this.coordinates, this.indices);
-    fn.get(count).set(this.left);
-    const innerIndex = at(this.indices, last);
-    const done = fn.block();
-    const loop = fn.loop();
-    fn.get(this.left).op('i32.eqz').brIf(done);
-    if (last === 0) fn.get(this.left).set(this.run);
-    else {
-      fn.i32(this.inner.extent).get(innerIndex).op('i32.sub').set(this.run);
-      fn.get(this.run).get(this.left);
-      fn.get(this.run).get(this.left).op('i32.lt_u').op('select').set(this.run);
-    }
-    fn.get(this.left).get(this.run).op('i32.sub').set(this.left);
-    eachRun();
-    if (last > 0) {
-      fn.i32(0).set(innerIndex);
-      this.advance(this.inner, -this.inner.extent);
-      const carried = fn.block();
-      for (let d = last - 1; d >= 0; d--) {
-        const axis = at(spec.k, d);
-        const index = at(this.indices, d);
-        this.advance(axis, 1);
-        bump(fn, index, 1);
-        if (d === 0) break;
-        fn.get(index).i32(axis.extent).op('i32.lt_u').brIf(carried);
-        fn.i32(0).set(index);
-        this.advance(axis, -axis.extent);
-      }
-      fn.end();
-    }
-    fn.br(loop);
-    fn.end();
-    fn.end();
-  }
-  /** Moves by a constant number of steps along an axis. */
-  advance(axis: Axis, steps: number): void {
-    bump(this.fn, this.offset, axis.stride * this.spec.access.elementBytes * steps);
-    this.coordinates.forEach((c, j) => {
-      bump(this.fn, c, (axis.checkSteps[j] ?? 0) * steps);
-    });
-  }
-  /** Moves by `steps` (a local) along the innermost axis. */
-  advanceBy(steps: WasmLocal): void {
-    const { fn, inner } = this;
-    const move = (target: WasmLocal, amount: number): void => {
-      if (amount === 0) return;
-      fn.get(target);
-      addProduct(fn, steps, amount);
-      fn.set(target);
-    };
-    move(this.offset, inner.stride * this.spec.access.elementBytes);
-    this.coordinates.forEach((c, j) => {
-      move(c, inner.checkSteps[j] ?? 0);
-    });
-  }
-  free(): void {
-    this.fn.free(this.offset, ...this.coordinates, ...this.indices, this.run, this.left);
-  }
-}
+import { addPosition, addProduct, at, bump, KWalk, type PackSpec } from './contract-walk.js';
 
 /** Emits the functions that pack one operand. */
 export class Packer {
@@ -230,7 +75,7 @@ export class Packer {
   private panel(fn: FunctionBuilder, p: PanelLocals): void {
     const { v, spec, mode } = this;
     const wide = spec.panelRows / v.lanes;
-    const whole = mode === 'rows' && this.checkCount === 0 && Number.isInteger(wide) && wide > 1 && wide <= 8 ? fn.block() : null;
+    const whole = mode === 'rows' && Number.isInteger(wide) && wide > 1 && wide <= 8 ? fn.block() : null;
     if (whole && this.rowInner.extent >= spec.panelRows) {
       // All rows of the panel are consecutive in memory: one pass over k for the panel.
       const narrowPanel = fn.block();
@@ -260,10 +105,21 @@ export class Packer {
   }
 
   /** Branches to `otherwise` unless rows [row, row + count) exist and lie in one run of the innermost row axis. */
-  private unlessConsecutive(fn: FunctionBuilder, row: WasmLocal, end: WasmLocal, count: number, otherwise: ReturnType<FunctionBuilder['block']>): void {
+  private unlessConsecutive(
+    fn: FunctionBuilder,
+    row: WasmLocal,
+    end: WasmLocal,
+    count: number,
+    otherwise: ReturnType<FunctionBuilder['block']>,
+  ): void {
     fn.get(row).i32(count).op('i32.add').get(end).op('i32.gt_u').brIf(otherwise);
     if (this.spec.rows.length === 1) return;
-    fn.get(row).i32(this.rowInner.extent).op('i32.rem_u').i32(this.rowInner.extent - count).op('i32.gt_u').brIf(otherwise);
+    fn.get(row)
+      .i32(this.rowInner.extent)
+      .op('i32.rem_u')
+      .i32(this.rowInner.extent - count)
+      .op('i32.gt_u')
+      .brIf(otherwise);
   }
 
   /** Loads offset and coordinates of one row into fresh locals. */
@@ -280,7 +136,13 @@ export class Packer {
   }
 
   /** Pushes a flag: do the given checks hold at this point? Dilated ones also add to `address`. */
-  private pointChecks(fn: FunctionBuilder, which: readonly number[], row: readonly WasmLocal[], k: readonly WasmLocal[], address: WasmLocal): void {
+  private pointChecks(
+    fn: FunctionBuilder,
+    which: readonly number[],
+    row: readonly WasmLocal[],
+    k: readonly WasmLocal[],
+    address: WasmLocal,
+  ): void {
     const { access } = this.spec;
     const c = fn.local('i32');
     if (which.length === 0) fn.i32(1);
@@ -289,9 +151,16 @@ export class Packer {
       fn.get(at(row, j)).get(at(k, j)).op('i32.add');
       if (check.dilation === 1) fn.i32(check.extent).op('i32.lt_u');
       else {
-        fn.tee(c).i32(check.extent * check.dilation).op('i32.lt_u');
+        fn.tee(c)
+          .i32(check.extent * check.dilation)
+          .op('i32.lt_u');
         fn.get(c).i32(check.dilation).op('i32.rem_u').op('i32.eqz').op('i32.and');
-        fn.get(address).get(c).i32(check.dilation).op('i32.div_s').i32(check.stride * access.elementBytes).op('i32.mul');
+        fn.get(address)
+          .get(c)
+          .i32(check.dilation)
+          .op('i32.div_s')
+          .i32(check.stride * access.elementBytes)
+          .op('i32.mul');
         fn.op('i32.add').set(address);
       }
       if (n > 0) fn.op('i32.and');
@@ -299,11 +168,19 @@ export class Packer {
     fn.free(c);
   }
 
-  /** Pushes a flag: do all lanes, `step` apart in the coordinate, pass check j? */
-  private laneCheck(fn: FunctionBuilder, j: number, step: number, lanes: number, row: readonly WasmLocal[], k: readonly WasmLocal[]): void {
+  /** Pushes a flag: do `lanes` lanes from `first` on, `step` apart in the coordinate, all pass check j? */
+  private laneCheck(
+    fn: FunctionBuilder,
+    j: number,
+    step: number,
+    [first, lanes]: readonly [first: number, lanes: number],
+    row: readonly WasmLocal[],
+    k: readonly WasmLocal[],
+  ): void {
     const reach = (lanes - 1) * Math.abs(step);
+    const offset = first * step + (step < 0 ? -reach : 0);
     fn.get(at(row, j)).get(at(k, j)).op('i32.add');
-    if (step < 0) fn.i32(-reach).op('i32.add');
+    if (offset !== 0) fn.i32(offset).op('i32.add');
     fn.i32(Math.max(0, at(this.spec.access.checks, j).extent - reach)).op('i32.lt_u');
   }
 
@@ -323,7 +200,10 @@ export class Packer {
     const runChecks = all.filter((j) => !laneChecks.includes(j) && !stepChecks.includes(j));
     const extra = fn.local('i32');
     const pitch = spec.width * v.bytes;
-    fn.get(p.panel).i32(slot * v.bytes).op('i32.add').set(out);
+    fn.get(p.panel)
+      .i32(slot * v.bytes)
+      .op('i32.add')
+      .set(out);
     walk.emit(p.k0, p.kCount, () => {
       fn.get(walk.run).set(count);
       const next = fn.block();
@@ -333,7 +213,10 @@ export class Packer {
         fn.op('i32.eqz');
         fn.if();
         const zeros = fn.loop();
-        for (let i = 0; i < vectors; i++) fn.get(out).v128(zeroBytes).mem('v128.store', i * 16, 2);
+        for (let i = 0; i < vectors; i++)
+          fn.get(out)
+            .v128(zeroBytes)
+            .mem('v128.store', i * 16, 2);
         bump(fn, out, pitch);
         bump(fn, count, -1);
         fn.get(count).brIf(zeros);
@@ -358,24 +241,51 @@ export class Packer {
           this.pointChecks(fn, stepChecks, position.coordinates, walk.coordinates, address);
           fn.op('i32.eqz').brIf(zero);
         }
-        fn.get(out);
-        if (laneChecks.length > 0) {
+        const inside = (first: number, lanes: number): void => {
           laneChecks.forEach((j, n) => {
-            this.laneCheck(fn, j, this.rowInner.checkSteps[j] ?? 0, v.lanes, position.coordinates, walk.coordinates);
+            this.laneCheck(fn, j, this.rowInner.checkSteps[j] ?? 0, [first, lanes], position.coordinates, walk.coordinates);
             if (n > 0) fn.op('i32.and');
           });
-          fn.if('v128');
-          this.loadLanes(fn, address, this.rowInner, 0, value);
-          fn.else();
-          fn.get(address);
-          for (const j of laneChecks) fn.get(at(position.coordinates, j)).get(at(walk.coordinates, j)).op('i32.add');
-          fn.call(this.rowLaneLoader().index);
-          fn.end();
-        } else this.loadLanes(fn, address, this.rowInner, 0, value);
-        fn.mem('v128.store', 0, 2);
+        };
+        const load = (i: number): void => this.loadLanes(fn, address, this.rowInner, i * v.lanes, value);
+        if (laneChecks.length > 0 && vectors > 1) {
+          inside(0, vectors * v.lanes);
+          fn.if();
+        }
+        if (laneChecks.length === 0 || vectors > 1) {
+          for (let i = 0; i < vectors; i++) {
+            fn.get(out);
+            load(i);
+            fn.mem('v128.store', i * 16, 2);
+          }
+        }
+        if (laneChecks.length > 0) {
+          if (vectors > 1) fn.else();
+          for (let i = 0; i < vectors; i++) {
+            fn.get(out);
+            inside(i * v.lanes, v.lanes);
+            fn.if('v128');
+            load(i);
+            fn.else();
+            fn.get(address)
+              .i32(i * v.lanes * this.rowInner.stride * access.elementBytes)
+              .op('i32.add');
+            for (const j of laneChecks) {
+              fn.get(at(position.coordinates, j)).get(at(walk.coordinates, j)).op('i32.add');
+              fn.i32(i * v.lanes * (this.rowInner.checkSteps[j] ?? 0)).op('i32.add');
+            }
+            fn.call(this.rowLaneLoader().index);
+            fn.end();
+            fn.mem('v128.store', i * 16, 2);
+          }
+          if (vectors > 1) fn.end();
+        }
         fn.br(stored);
         fn.end();
-        fn.get(out).v128(zeroBytes).mem('v128.store', 0, 2);
+        for (let i = 0; i < vectors; i++)
+          fn.get(out)
+            .v128(zeroBytes)
+            .mem('v128.store', i * 16, 2);
         fn.end();
       }
       walk.advance(this.kInner, 1);
@@ -416,7 +326,10 @@ export class Packer {
       else if (v.type === 'i32') fn.i32(0);
       else fn.i64(0n);
     };
-    fn.get(p.panel).i32(slot * v.bytes).op('i32.add').set(out);
+    fn.get(p.panel)
+      .i32(slot * v.bytes)
+      .op('i32.add')
+      .set(out);
     walk.emit(p.k0, p.kCount, () => {
       for (const r of rows) {
         fn.get(r.address).set(r.base);
@@ -432,7 +345,7 @@ export class Packer {
         fn.get(r.base).get(walk.offset).op('i32.add').set(address);
         if (laneChecks.length > 0) {
           laneChecks.forEach((j, n) => {
-            this.laneCheck(fn, j, kInner.checkSteps[j] ?? 0, v.lanes, r.coordinates, walk.coordinates);
+            this.laneCheck(fn, j, kInner.checkSteps[j] ?? 0, [0, v.lanes], r.coordinates, walk.coordinates);
             if (n > 0) fn.op('i32.and');
           });
           fn.if('v128');
@@ -451,7 +364,9 @@ export class Packer {
         rows.map((r) => r.value),
       );
       rows.forEach((r, i) => {
-        fn.get(out).get(r.value).mem('v128.store', i * pitch, 2);
+        fn.get(out)
+          .get(r.value)
+          .mem('v128.store', i * pitch, 2);
       });
       bump(fn, out, v.lanes * pitch);
       walk.advance(kInner, v.lanes);
@@ -496,7 +411,9 @@ export class Packer {
     const loop = fn.loop();
     fn.get(row).get(i).op('i32.add').set(index);
     const position = this.rowPosition(fn, p, index);
-    fn.get(p.panel).i32(slot * this.v.bytes).op('i32.add');
+    fn.get(p.panel)
+      .i32(slot * this.v.bytes)
+      .op('i32.add');
     addProduct(fn, i, this.v.bytes);
     fn.set(out);
     fn.get(position.address);
@@ -595,12 +512,17 @@ export class Packer {
     for (let lane = 0; lane < v.lanes; lane++) {
       which.forEach((j, n) => {
         const step = axis.checkSteps[j] ?? 0;
-        fn.get(at(fn.params, n + 1)).i32(step * lane).op('i32.add');
+        fn.get(at(fn.params, n + 1))
+          .i32(step * lane)
+          .op('i32.add');
         fn.i32(at(access.checks, j).extent).op('i32.lt_u');
         if (n > 0) fn.op('i32.and');
       });
       fn.if();
-      fn.get(value).get(address).i32(lane * axis.stride * access.elementBytes).op('i32.add');
+      fn.get(value)
+        .get(address)
+        .i32(lane * axis.stride * access.elementBytes)
+        .op('i32.add');
       loadScalar(fn, access.buffer.dtype, v, half);
       fn.lane(v.replaceLane, lane).set(value);
       fn.end();
@@ -619,4 +541,3 @@ interface PanelLocals {
   readonly kCount: WasmLocal;
   readonly panel: WasmLocal;
 }
-

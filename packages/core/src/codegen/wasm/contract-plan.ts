@@ -120,8 +120,7 @@ export function planContract(part: ContractPart, features: WasmFeatures): Contra
   const columnUnit = innermost(columnAxes).stride === 1 || columns === 1;
   const footprint = (innermost(columnK).stride || 1) * runs(columnK) * v.bytes;
   const columnDirect =
-    form === 'dot' ||
-    (evenColumns && columnUnit && longRun(columnK) && columns % v.lanes === 0 && (rows <= 16 || footprint <= 32 * 1024));
+    form === 'dot' || (evenColumns && columnUnit && longRun(columnK) && columns % v.lanes === 0 && (rows <= 16 || footprint <= 32 * 1024));
 
   let kRun = k;
   if (rowDirect) kRun = Math.min(kRun, runs(rowK));
@@ -142,11 +141,7 @@ export function planContract(part: ContractPart, features: WasmFeatures): Contra
     epilogueAcross: swap !== epilogueAlongM,
   });
   const rowMode: OperandMode = rowDirect ? 'direct' : blocking.columnCells > 1 && rowAccess.checks.length === 0 ? 'shared' : 'cell';
-  const columnMode: OperandMode = columnDirect
-    ? 'direct'
-    : blocking.rowCells > 1 && columnAccess.checks.length === 0
-      ? 'shared'
-      : 'cell';
+  const columnMode: OperandMode = columnDirect ? 'direct' : blocking.rowCells > 1 && columnAccess.checks.length === 0 ? 'shared' : 'cell';
   const operand = (access: Access, mode: OperandMode, axes: Axis[], kAxes: Axis[], panelRows: number): OperandPlan => ({
     access,
     mode,
@@ -296,16 +291,22 @@ function chooseBlocks(p: BlockInput): Blocking {
   const work = p.batch * p.rows * p.columns * Math.max(1, p.k);
   const cellLimit = Math.max(1, Math.min(wantedCells, Math.floor(work / cellWork)));
   const runs = p.k === 0 ? 1 : p.k / p.kRun;
-  let blocksPerRun = Math.max(1, Math.ceil(p.kRun / 1024));
+  // Rows read through checks are packed by the cell that uses them: once, when it has all the columns.
+  const allColumns = p.rowAmplified && p.columns <= 1024;
+  const longest = allColumns ? Math.max(128, Math.min(1024, Math.floor((2 * blockBytes) / (p.columns * v.bytes)))) : 1024;
+  let blocksPerRun = Math.max(1, Math.ceil(p.kRun / longest));
   const kBlockOf = (count: number): number => Math.min(p.kRun, ceilTo(Math.ceil(p.kRun / count), 4));
   let kBlock = kBlockOf(blocksPerRun);
 
-  let cellColumns = Math.max(blockColumns, Math.floor(Math.min(256, blockBytes / (Math.max(1, kBlock) * v.bytes)) / blockColumns) * blockColumns);
-  if (p.rowAmplified && p.columns <= 1024) cellColumns = p.columns;
+  let cellColumns = Math.max(
+    blockColumns,
+    Math.floor(Math.min(256, blockBytes / (Math.max(1, kBlock) * v.bytes)) / blockColumns) * blockColumns,
+  );
+  if (allColumns) cellColumns = p.columns;
   cellColumns = Math.min(cellColumns, ceilTo(p.columns, blockColumns));
   let columnCells = Math.ceil(p.columns / cellColumns);
   const leastColumns = Math.max(32, blockColumns);
-  if (p.batch * columnCells < cellLimit && !p.rowAmplified) {
+  if (p.batch * columnCells < cellLimit && !allColumns) {
     columnCells = Math.min(Math.ceil(p.columns / leastColumns), Math.ceil(cellLimit / p.batch));
     columnCells = Math.max(1, columnCells);
   }

@@ -82,7 +82,14 @@ export const vectorTypes: Readonly<Record<ArithmeticType, VectorType>> = {
 export const zeroBytes: readonly number[] = new Array<number>(16).fill(0);
 
 /** accumulator += x * y, with x and y v128 locals. */
-export function multiplyAdd(fn: FunctionBuilder, v: VectorType, relaxed: boolean, accumulator: WasmLocal, x: WasmLocal, y: WasmLocal): void {
+export function multiplyAdd(
+  fn: FunctionBuilder,
+  v: VectorType,
+  relaxed: boolean,
+  accumulator: WasmLocal,
+  x: WasmLocal,
+  y: WasmLocal,
+): void {
   if (relaxed && v.type === 'f32') fn.get(x).get(y).get(accumulator).op('f32x4.relaxed_madd').set(accumulator);
   else if (relaxed && v.type === 'f64') fn.get(x).get(y).get(accumulator).op('f64x2.relaxed_madd').set(accumulator);
   else fn.get(accumulator).get(x).get(y).op(v.mul).op(v.add).set(accumulator);
@@ -116,7 +123,9 @@ export function loadScalar(fn: FunctionBuilder, dtype: DType, v: VectorType, hal
 function halfToFloatBits(fn: FunctionBuilder, h: WasmLocal): void {
   fn.set(h);
   fn.get(h).i32(0x7fff).op('i32.and').i32(13).op('i32.shl').op('f32.reinterpret_i32');
-  fn.f32(2 ** 112).op('f32.mul').op('i32.reinterpret_f32');
+  fn.f32(2 ** 112)
+    .op('f32.mul')
+    .op('i32.reinterpret_f32');
   // Infinity and NaN: all exponent bits stay set.
   fn.i32(0x7f800000).i32(0).get(h).i32(0x7c00).op('i32.and').i32(0x7c00).op('i32.eq').op('select').op('i32.or');
   fn.get(h).i32(0x8000).op('i32.and').i32(16).op('i32.shl').op('i32.or');

@@ -8,8 +8,8 @@ import type { CompiledKernel, WasmFeatures } from '../compiled.js';
 import type { FunctionBuilder, ModuleBuilder, WasmLocal } from './asm.js';
 import { type Access, analyseOperand, axesOf, innermost } from './contract-access.js';
 import { emitEpilogue } from './contract-epilogue.js';
-import { addPosition, addProduct, bump } from './contract-pack.js';
 import { multiplyAdd, type VectorType, vectorTypes, zeroBytes } from './contract-vector.js';
+import { addPosition, addProduct, bump } from './contract-walk.js';
 
 /** One axis of the copied box. */
 interface BoxAxis {
@@ -106,7 +106,7 @@ function planSide(
   }
   const ordered = [...sliding].sort((x, y) => y.stride - x.stride);
   const laneCoordinate = ordered[ordered.length - 1];
-  if (!laneCoordinate || laneCoordinate.stride !== 1 || sliding.some((c) => c !== laneCoordinate && moves(c, lane) !== 0)) return null;
+  if (laneCoordinate?.stride !== 1 || sliding.some((c) => c !== laneCoordinate && moves(c, lane) !== 0)) return null;
   const laneStep = moves(laneCoordinate, lane);
   if (laneStep < 1 || laneStep > 4) return null;
   // The innermost axis may move with the lanes and k alone: other window dimensions would need their own phases.
@@ -213,29 +213,35 @@ export function compileWindow(module: ModuleBuilder, kernel: Kernel, part: Contr
   const fn = module.function(['i32', 'i32', 'i32', 'i32'], [], exportName);
   const [begin, end, args, scratch] = fn.params as [WasmLocal, WasmLocal, WasmLocal, WasmLocal];
   const i32s = Array.from({ length: 13 }, () => fn.local('i32'));
-  const [cell, rest, batchIndex, freeIndex, bandIndex, weightAddress, sourceAddress, box, tile, column, line, lineEnd, lineIndex] = i32s as [
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-    WasmLocal,
-  ];
+  const [cell, rest, batchIndex, freeIndex, bandIndex, weightAddress, sourceAddress, box, tile, column, line, lineEnd, lineIndex] =
+    i32s as [
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+      WasmLocal,
+    ];
   const lineAddress = fn.local('i32');
   plan.taps.forEach((offset, i) => {
-    fn.get(scratch).i32(offset * v.bytes).mem('i32.store', tapsAt + i * 4);
+    fn.get(scratch)
+      .i32(offset * v.bytes)
+      .mem('i32.store', tapsAt + i * 4);
   });
   fn.get(scratch).i32(boxAt).op('i32.add').set(box);
   fn.get(scratch).i32(tileAt).op('i32.add').set(tile);
   // The margins of the box stay zero from cell to cell.
-  fn.get(box).i32(0).i32(plan.boxElements * v.bytes + 64).memoryFill();
+  fn.get(box)
+    .i32(0)
+    .i32(plan.boxElements * v.bytes + 64)
+    .memoryFill();
   fn.get(begin).set(cell);
   const done = fn.block();
   const cells = fn.loop();
@@ -249,7 +255,11 @@ export function compileWindow(module: ModuleBuilder, kernel: Kernel, part: Contr
   digit(free, freeIndex);
   fn.get(rest).set(batchIndex);
   const origin = (access: Access, out: WasmLocal, base: number): void => {
-    fn.get(args).mem('i32.load', access.buffer.param * 4).i32(base * v.bytes).op('i32.add').set(out);
+    fn.get(args)
+      .mem('i32.load', access.buffer.param * 4)
+      .i32(base * v.bytes)
+      .op('i32.add')
+      .set(out);
     addPosition(fn, axesOf(access, part.dims, plan.batchDims), v.bytes, batchIndex, out, []);
     addPosition(fn, axesOf(access, part.dims, plan.freeDims), v.bytes, freeIndex, out, []);
   };
@@ -280,7 +290,10 @@ export function compileWindow(module: ModuleBuilder, kernel: Kernel, part: Contr
     }, 0);
     fn.get(lineAddress).get(index);
     if (from) fn.get(from).op('i32.sub');
-    fn.i32(step * v.bytes).op('i32.mul').op('i32.add').set(lineAddress);
+    fn.i32(step * v.bytes)
+      .op('i32.mul')
+      .op('i32.add')
+      .set(lineAddress);
     fn.get(column);
     addProduct(fn, index, flat.get(d) ?? 0);
     fn.set(column);
@@ -361,10 +374,14 @@ function emitWindowRow(module: ModuleBuilder, plan: WindowPlan, part: ContractPa
     const loop = fn.loop();
     fn.get(line).get(pt).mem('i32.load').op('i32.add').set(source);
     xs.forEach((x, j) => {
-      fn.get(source).mem('v128.load', j * 16, Math.log2(v.bytes)).set(x);
+      fn.get(source)
+        .mem('v128.load', j * 16, Math.log2(v.bytes))
+        .set(x);
     });
     grid.forEach((row, r) => {
-      fn.get(pw).mem(v.loadSplat, r * rowStride).set(w);
+      fn.get(pw)
+        .mem(v.loadSplat, r * rowStride)
+        .set(w);
       row.forEach((cell, j) => {
         multiplyAdd(fn, v, plan.relaxed, cell, w, xs[j] as WasmLocal);
       });
@@ -376,7 +393,9 @@ function emitWindowRow(module: ModuleBuilder, plan: WindowPlan, part: ContractPa
     fn.end();
     grid.forEach((row, r) => {
       row.forEach((cell, j) => {
-        fn.get(tile).get(cell).mem('v128.store', r * tileStride + j * 16, 2);
+        fn.get(tile)
+          .get(cell)
+          .mem('v128.store', r * tileStride + j * 16, 2);
       });
     });
     fn.free(...grid.flat(), ...xs);
@@ -460,10 +479,17 @@ function emitCopy(module: ModuleBuilder, plan: WindowPlan, part: ContractPart): 
     for (let phase = 0; phase < laneStep; phase++) {
       const first = low + ((((phase - low) % laneStep) + laneStep) % laneStep);
       if (first >= high) continue;
-      copyRun(Math.ceil((high - first) / laneStep), (lane.start + first) * v.bytes, (phase * plan.phaseLength + Math.floor(first / laneStep)) * v.bytes);
+      copyRun(
+        Math.ceil((high - first) / laneStep),
+        (lane.start + first) * v.bytes,
+        (phase * plan.phaseLength + Math.floor(first / laneStep)) * v.bytes,
+      );
     }
     fn.else();
-    fn.get(to).i32(0).i32(plan.phaseLength * laneStep * v.bytes).memoryFill();
+    fn.get(to)
+      .i32(0)
+      .i32(plan.phaseLength * laneStep * v.bytes)
+      .memoryFill();
     fn.end();
   };
   const read = fn.local('i32');

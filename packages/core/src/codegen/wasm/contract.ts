@@ -12,8 +12,9 @@ import { innermost } from './contract-access.js';
 import { splitDilation } from './contract-dilation.js';
 import { emitEpilogue } from './contract-epilogue.js';
 import { emitDotKernel, emitRowKernel } from './contract-micro.js';
-import { addPosition, addProduct, bump, Packer } from './contract-pack.js';
+import { Packer } from './contract-pack.js';
 import { type ContractPlan, type OperandPlan, planContract } from './contract-plan.js';
+import { addPosition, addProduct, bump } from './contract-walk.js';
 import { compileWindow, planWindow } from './contract-window.js';
 
 /** Byte offsets of the pieces of the workspace and of a thread's scratch memory. */
@@ -61,9 +62,7 @@ function layoutOf(plan: ContractPlan, origin: number): Layout {
     return start;
   };
   const shared = (operand: OperandPlan, extent: number): number =>
-    operand.mode === 'shared'
-      ? reserve((operand.batched ? batch : 1) * plan.k * panelsOf(operand, extent) * operand.width * v.bytes)
-      : 0;
+    operand.mode === 'shared' ? reserve((operand.batched ? batch : 1) * plan.k * panelsOf(operand, extent) * operand.width * v.bytes) : 0;
   const rowPack = shared(rowOperand, plan.rows);
   const columnPack = shared(columnOperand, plan.columns);
   const paddedColumns = ceilTo(plan.columns, plan.blockVectors * v.lanes);
@@ -202,7 +201,12 @@ function setMin(fn: FunctionBuilder, out: WasmLocal, a: WasmLocal, limit: number
 }
 
 /** Address of an operand's first element for this batch, and the coordinates of its checks there. */
-function operandOrigin(fn: FunctionBuilder, operand: OperandPlan, args: WasmLocal, batch: WasmLocal): { base: WasmLocal; coordinates: WasmLocal[] } {
+function operandOrigin(
+  fn: FunctionBuilder,
+  operand: OperandPlan,
+  args: WasmLocal,
+  batch: WasmLocal,
+): { base: WasmLocal; coordinates: WasmLocal[] } {
   const { access } = operand;
   const base = fn.local('i32');
   const coordinates = access.checks.map((check) => {
@@ -210,7 +214,11 @@ function operandOrigin(fn: FunctionBuilder, operand: OperandPlan, args: WasmLoca
     fn.i32(check.offset).set(c);
     return c;
   });
-  fn.get(args).mem('i32.load', access.buffer.param * 4).i32(access.base * access.elementBytes).op('i32.add').set(base);
+  fn.get(args)
+    .mem('i32.load', access.buffer.param * 4)
+    .i32(access.base * access.elementBytes)
+    .op('i32.add')
+    .set(base);
   addPosition(fn, operand.batch, access.elementBytes, batch, base, coordinates);
   return { base, coordinates };
 }
@@ -247,10 +255,18 @@ function sharedPanel(
   locals: { readonly args: WasmLocal; readonly batch: WasmLocal; readonly block: KBlock; readonly panel: WasmLocal },
 ): void {
   const perK = panelsOf(operand, extent) * operand.width * plan.v.bytes;
-  fn.get(locals.args).mem('i32.load', kernel.params.length * 4).i32(offset).op('i32.add');
+  fn.get(locals.args)
+    .mem('i32.load', kernel.params.length * 4)
+    .i32(offset)
+    .op('i32.add');
   if (operand.batched) addProduct(fn, locals.batch, plan.k * perK);
   addProduct(fn, locals.block.start, perK);
-  fn.get(locals.panel).get(locals.block.count).op('i32.mul').i32(operand.width * plan.v.bytes).op('i32.mul').op('i32.add');
+  fn.get(locals.panel)
+    .get(locals.block.count)
+    .op('i32.mul')
+    .i32(operand.width * plan.v.bytes)
+    .op('i32.mul')
+    .op('i32.add');
 }
 
 /** Phase 1: packs one operand into the workspace. */
@@ -282,7 +298,9 @@ function emitSharedPack(
     fn.get(rest).set(batch);
     locateKBlock(fn, plan, block);
     fn.get(panel).i32(panelsPerCell).op('i32.mul').tee(panel).i32(operand.panelRows).op('i32.mul').tee(first);
-    fn.i32(panelsPerCell * operand.panelRows).op('i32.add').set(last);
+    fn.i32(panelsPerCell * operand.panelRows)
+      .op('i32.add')
+      .set(last);
     setMin(fn, last, last, extent);
     const origin = operandOrigin(fn, operand, args, batch);
     fn.get(origin.base);
@@ -408,7 +426,10 @@ function emitCells(context: Context, rowPacker: FunctionBuilder | null, columnPa
     const rowOrigin = operandOrigin(fn, rowOperand, args, batch);
     const columnOrigin = operandOrigin(fn, columnOperand, args, batch);
     if (sliced) {
-      fn.get(args).mem('i32.load', kernel.params.length * 4).i32(layout.partials).op('i32.add');
+      fn.get(args)
+        .mem('i32.load', kernel.params.length * 4)
+        .i32(layout.partials)
+        .op('i32.add');
       addProduct(fn, slice, plan.batch * plan.rows * layout.tileStride);
       addProduct(fn, batch, plan.rows * layout.tileStride);
       addProduct(fn, r0, layout.tileStride);
@@ -536,12 +557,20 @@ function emitFinish(context: Context): KernelEntry {
     fn.get(rest).set(batch);
     fn.get(r0).i32(layout.finishRows).op('i32.mul').tee(r0).i32(layout.finishRows).op('i32.add').set(r1);
     setMin(fn, r1, r1, plan.rows);
-    fn.get(args).mem('i32.load', kernel.params.length * 4).i32(layout.partials).op('i32.add');
+    fn.get(args)
+      .mem('i32.load', kernel.params.length * 4)
+      .i32(layout.partials)
+      .op('i32.add');
     addProduct(fn, batch, plan.rows * layout.tileStride);
     addProduct(fn, r0, layout.tileStride);
     fn.set(source);
     fn.get(scratch).i32(layout.scratchTile).op('i32.add').set(out);
-    fn.get(r1).get(r0).op('i32.sub').i32(layout.tileStride / 16).op('i32.mul').set(left);
+    fn.get(r1)
+      .get(r0)
+      .op('i32.sub')
+      .i32(layout.tileStride / 16)
+      .op('i32.mul')
+      .set(left);
     const loop = fn.loop();
     fn.get(source).mem('v128.load', 0, align).set(sum);
     fn.get(source).set(address);

@@ -4,9 +4,10 @@
  */
 import type { ScalarType } from '../../dtype.js';
 import { CompilerError } from '../../errors.js';
-import type { BinaryExpr, Expr, Local, LoopVar } from '../../ir/expr.js';
+import type { BinaryExpr, Expr, Local, LoopVar, SelectExpr } from '../../ir/expr.js';
 import { operands } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
+import { HeavyArms } from './arms.js';
 import type { FunctionBuilder, ModuleBuilder, ValType, WasmLocal } from './asm.js';
 import type { Lanes, Shape } from './lanes.js';
 import { emitScalarLoad, loadComponent } from './memory.js';
@@ -41,6 +42,7 @@ export class Emitter implements VectorHost {
   lanes: Lanes | null = null;
   /** Lanes that are active in the current masked region; null: all. */
   mask: readonly WasmLocal[] | null = null;
+  readonly heavyArms = new HeavyArms((e) => this.inputs(e));
   private readonly uses = new Map<Expr, number>();
   private readonly values = new Map<number, Held>();
   private readonly constants = new Map<string, WasmLocal>();
@@ -233,10 +235,7 @@ export class Emitter implements VectorHost {
         scalarBinary(f, this.module, e.op, e.a.type, this.divisionFacts(e));
         return;
       case 'select':
-        this.scalar(e.a);
-        this.scalar(e.b);
-        this.scalar(e.condition);
-        f.op('select');
+        this.computeSelect(e);
         return;
       case 'cast':
         this.scalar(e.a);
@@ -249,6 +248,29 @@ export class Emitter implements VectorHost {
       default:
         this.pushLeaf(e);
     }
+  }
+  private computeSelect(e: SelectExpr): void {
+    const { f } = this;
+    const heavy = this.heavyArms.of(e);
+    if (!heavy) {
+      this.scalar(e.a);
+      this.scalar(e.b);
+      this.scalar(e.condition);
+      f.op('select');
+      return;
+    }
+    this.scalar(e.condition);
+    f.if(valTypeOf(e.type));
+    this.inScope(() => this.scalar(e.a));
+    f.else();
+    this.inScope(() => this.scalar(e.b));
+    f.end();
+  }
+  /** What `emit` computes is forgotten afterwards: for code that may not run. */
+  inScope(emit: () => void): void {
+    this.enter();
+    emit();
+    this.leave();
   }
   private divisionFacts(e: BinaryExpr): DivisionFacts {
     if (e.op !== 'div' && e.op !== 'rem') return noFacts;

@@ -265,12 +265,11 @@ function loadMasked(em: Emitter, e: LoadExpr, access: Access, c: number, uniform
     loadPlain(em, access, c);
     f.else();
   }
-  // What is computed in this branch must not be found in the cache after it.
-  em.enter();
-  pushLaneAddresses(em, access, c);
-  f.get(mask).call(SharedFunctions.of(em.module).gather(formats[access.dtype]));
-  finishBool(f, access.dtype);
-  em.leave();
+  em.inScope(() => {
+    pushLaneAddresses(em, access, c);
+    f.get(mask).call(SharedFunctions.of(em.module).gather(formats[access.dtype]));
+    finishBool(f, access.dtype);
+  });
   if (shape === bytes) f.end();
   f.free(mask);
   f.tee(em.rememberVector(e, c));
@@ -357,10 +356,10 @@ export function emitVectorStore(em: Emitter, stmt: StoreStmt): void {
       storeConsecutive(em, dtype, offset + c * perComponent * bytes);
       f.else();
     }
-    em.enter();
-    pushLaneAddresses(em, access, c);
-    f.get(laneMask).get(value).call(scatter);
-    em.leave();
+    em.inScope(() => {
+      pushLaneAddresses(em, access, c);
+      f.get(laneMask).get(value).call(scatter);
+    });
     if (shape === bytes) f.end();
   }
 }

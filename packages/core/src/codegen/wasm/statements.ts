@@ -625,6 +625,5 @@ function chooseUnits(em: Emitter, lanes: Lanes, body: readonly Stmt[]): number {
     }
   };
   walk(body);
-  if (globalThis.process?.env.UU) return Number(globalThis.process.env.UU);
-  return weight <= 12 ? 4 : weight <= 48 ? 2 : 1;
+  return weight <= 32 ? 4 : weight <= 64 ? 2 : 1;
 }

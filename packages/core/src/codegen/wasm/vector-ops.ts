@@ -1,6 +1,7 @@
 /** Instructions for one component of a vector operation (see types.ts for the layout of vectors). */
 import type { ScalarType } from '../../dtype.js';
 import type { BinaryExpr, BitcastExpr, CastExpr, Expr, SelectExpr, UnaryExpr } from '../../ir/expr.js';
+import type { HeavyArms } from './arms.js';
 import type { FunctionBuilder, LaneOp, ModuleBuilder, PlainOp, WasmLocal } from './asm.js';
 import type { Ranges } from './ranges.js';
 import { scalarBinary, scalarCast, unsupported } from './scalar-ops.js';
@@ -12,6 +13,9 @@ export interface VectorHost {
   readonly module: ModuleBuilder;
   readonly relaxedSimd: boolean;
   readonly ranges: Ranges;
+  readonly heavyArms: HeavyArms;
+  /** Emits code that may not run: the cache forgets what it computed. */
+  inScope(emit: () => void): void;
   /** Pushes component `c` of an expression. */
   vector(e: Expr, c: number): void;
   /** A local with component `c` of an expression; not to be changed. */
@@ -310,11 +314,36 @@ function divide(h: VectorHost, e: BinaryExpr, c: number): void {
 
 export function vectorSelect(h: VectorHost, e: SelectExpr, c: number): void {
   if (comparedSelect(h, e, c)) return;
+  const heavy = h.heavyArms.of(e);
+  if (heavy) {
+    branchingSelect(h, e, c, heavy);
+    return;
+  }
   h.vector(e.a, c);
   h.vector(e.b, c);
   if (isWide(e.type)) wideMask(h, e.condition, c);
   else h.vector(e.condition, c);
   laneSelect(h, e.type);
+}
+/** Computes the heavy arm only where some lane needs it. */
+function branchingSelect(h: VectorHost, e: SelectExpr, c: number, heavy: 'a' | 'b'): void {
+  const { f } = h;
+  const light = h.holdVector(heavy === 'a' ? e.b : e.a, c);
+  const mask = f.local('v128');
+  if (isWide(e.type)) wideMask(h, e.condition, c);
+  else h.vector(e.condition, c);
+  f.tee(mask);
+  if (heavy === 'b') f.op('v128.not');
+  f.op('v128.any_true').if('v128');
+  h.inScope(() => {
+    if (heavy === 'b') f.get(light);
+    h.vector(heavy === 'a' ? e.a : e.b, c);
+    if (heavy === 'a') f.get(light);
+    f.get(mask);
+    laneSelect(h, e.type);
+  });
+  f.else().get(light).end();
+  f.free(mask);
 }
 /** `[a, b, mask] -> [mask ? a : b]` for masks whose lanes are all ones or all zeros. */
 function laneSelect(h: VectorHost, type: ScalarType): void {
