@@ -42,10 +42,12 @@ class Frame<R> {
   }
 
   run(inputs: readonly Tensor[]): R {
-    return withPacker(
+    const result = withPacker(
       (tensor) => this.reserve(tensor),
       () => this.fn(...inputs),
     );
+    if (this.count === 0) this.free();
+    return result;
   }
 
   private reserve(tensor: Tensor): Saved | null {
@@ -103,7 +105,10 @@ class Frame<R> {
       value.dispose();
       this.values[number] = null;
     }
-    if (++this.released < this.count) return;
+    if (++this.released === this.count) this.free();
+  }
+
+  private free(): void {
     for (const input of this.inputs) input.release();
     this.random.dispose();
   }

@@ -16,10 +16,10 @@ export interface Affine {
   readonly offset: number;
 }
 
-/** Largest value, or Infinity; only meaningful when every coefficient is positive. */
+/** Largest value, or Infinity. */
 function maximum(a: Affine): number {
   let max = a.offset;
-  for (const t of a.terms) max += t.coefficient * (t.extent - 1);
+  for (const t of a.terms) if (t.coefficient > 0) max += t.coefficient * (t.extent - 1);
   return max;
 }
 

@@ -284,6 +284,7 @@ function flatPositions(base: Tensor, { view, advanced }: Resolved): Tensor {
 
 /**
  * Overwrites the part of `x` that the items name, in place, with a tensor (broadcast to it) or number. Returns `x`.
+ * An array is the list of items, so a list of positions goes inside one: `setIndex(x, [[0, 2]], 1)`.
  *
  * While gradients are recorded and `x` or `value` requires them, `x` becomes the result of the assignment: later uses see the
  * gradients of both. That needs a tensor that is no leaf requiring gradients, no view, and has no other handles.

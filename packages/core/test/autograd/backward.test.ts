@@ -34,6 +34,10 @@ describe('backward', () => {
     const v = tensor([10, 100]);
     x.mul(x).backward(v);
     expect(x.grad?.toArray()).toEqual([20, 400]);
+    // The gradient given stays the caller's, also where it reaches a leaf as it is.
+    const y = leaf([1, 2]);
+    y.reshape(2).backward(v);
+    noGrad(() => y.grad?.zero_());
     expect(v.toArray()).toEqual([10, 100]);
   });
 

@@ -9,6 +9,7 @@ import { jit } from '../../src/jit.js';
 import { arange, eye, full, linspace, ones, tensor, zeros } from '../../src/ops/create.js';
 import { multinomial, rand, randint, randn, randperm } from '../../src/ops/random.js';
 import { manualSeed } from '../../src/tensor/generator.js';
+import { scope } from '../../src/tensor/scope.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 
 const leaf = (data: Parameters<typeof tensor>[0]) => tensor(data, { requiresGrad: true });
@@ -102,6 +103,8 @@ describe('inside jit()', () => {
       }),
     );
     expect(found[0]).not.toEqual(found[1]);
+    manualSeed(5);
+    expect(values(compiled())).toEqual(found[0]);
   });
 
   test('tensors are made by the program', () => {
@@ -122,6 +125,11 @@ describe('inside jit()', () => {
     jit(make)().forEach((t, k) => {
       expect([t.dtype, t.shape, Array.from(t.dataSync())]).toEqual([eager[k].dtype, eager[k].shape, Array.from(eager[k].dataSync())]);
     });
+  });
+
+  test('constants made inside a scope live as long as the program', () => {
+    const f = jit((x: Tensor) => scope(() => x.add(tensor([1, 2])).mul(tensor([3, 4]))));
+    for (let i = 0; i < 2; i++) expect(f(ones([2])).toArray()).toEqual([6, 12]);
   });
 
   test('assignment into tensors, views and masks works on values and on captured state', () => {
