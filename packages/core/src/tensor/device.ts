@@ -1,12 +1,18 @@
 /** The device tensors live on. */
 import { createCpuDevice } from '../runtime/cpu/index.js';
+import { collectGarbage, describeMemory } from './memory.js';
 import type { Device } from '../runtime/device.js';
 
 let current: Device | null = null;
 
 /** The CPU device of this process, made at first use. */
 export function defaultDevice(): Device {
-  current ??= createCpuDevice();
+  if (current === null) {
+    const device = createCpuDevice();
+    device.onPressure = () => collectGarbage() > 0;
+    device.describeHolders = describeMemory;
+    current = device;
+  }
   return current;
 }
 

@@ -6,6 +6,8 @@
  * synchronous code too. Elsewhere the FinalizationRegistry alone does it, whenever the event loop turns.
  */
 import type { Block, Storage } from './storage.js';
+import { dtypeInfo } from '../dtype.js';
+import { debugLevel } from '../graph/debug.js';
 import { nextMacrotask } from '../data/dataloader.js';
 import { freeBlock } from './storage.js';
 
@@ -28,7 +30,17 @@ let maximumTracked = 100_000;
 let liveBytes = 0;
 let liveCount = 0;
 
-const registry = new FinalizationRegistry<Block>(freeBlock);
+const registry = new FinalizationRegistry<Block>((block) => {
+  if (block.live && block.origin !== null) {
+    console.warn(`[trireme] a ${block.dtype} tensor of ${block.bytes} bytes was left to the garbage collector; it was made at\n${block.origin}`);
+  }
+  freeBlock(block);
+});
+
+/** Where a tensor is being made, with TRIREME_DEBUG; null otherwise, since stacks are slow. */
+export function creationStack(): string | null {
+  return debugLevel() >= 1 ? (new Error('created').stack?.split('\n').slice(3, 9).join('\n') ?? null) : null;
+}
 
 /** Runs the garbage collector now; null where there is no way to. */
 let collect: (() => void) | null | undefined;
@@ -137,4 +149,25 @@ export async function settleMemory(): Promise<void> {
   if (now - settledAt < 50) return;
   settledAt = now;
   await nextMacrotask();
+}
+
+/** The largest groups of live tensors of one size, for messages about memory: `12 x float32 of 1048576 elements, 48 MB`. */
+export function describeMemory(): string {
+  const groups = new Map<string, { count: number; bytes: number; block: Block }>();
+  for (const { block } of tracked) {
+    if (!block.live) continue;
+    const key = `${block.dtype}:${block.bytes}`;
+    const group = groups.get(key);
+    if (group) {
+      group.count++;
+      group.bytes += block.bytes;
+    } else groups.set(key, { count: 1, bytes: block.bytes, block });
+  }
+  const largest = [...groups.values()].sort((a, b) => b.bytes - a.bytes).slice(0, 5);
+  const lines = largest.map(({ count, bytes, block }) => {
+    const elements = block.bytes / dtypeInfo[block.dtype].bytes;
+    const origin = block.origin === null ? '' : `, the first made at ${block.origin.trim().split('\n')[0]}`;
+    return `${count} x ${block.dtype} of ${elements} elements, ${(bytes / 2 ** 20).toFixed(1)} MB${origin}`;
+  });
+  return `${liveCount} tensors hold ${(liveBytes / 2 ** 20).toFixed(1)} MB: ${lines.join('; ')}.`;
 }

@@ -4,13 +4,14 @@ import { dtypeInfo } from '../dtype.js';
 import { LifetimeError } from '../errors.js';
 import type { Trace } from '../graph/trace.js';
 import type { Device } from '../runtime/device.js';
-import { blockFreed, trackStorage } from './memory.js';
+import { blockFreed, creationStack, trackStorage } from './memory.js';
 
 /** What outlives a Storage object so that its memory can still be freed: plain data, no reference back. */
 export interface Block {
   readonly device: Device;
   readonly address: number;
   readonly bytes: number;
+  readonly dtype: DType;
   live: boolean;
   /** Where the tensor was made; only with TRIREME_DEBUG. */
   readonly origin: string | null;
@@ -42,7 +43,7 @@ export class Storage {
   /** New memory for `length` elements, content undefined. @throws OutOfMemoryError */
   static allocate(device: Device, dtype: DType, length: number): Storage {
     const bytes = length * dtypeInfo[dtype].bytes;
-    const block: Block = { device, address: device.allocate(bytes), bytes, live: true, origin: null };
+    const block: Block = { device, address: device.allocate(bytes), bytes, dtype, live: true, origin: creationStack() };
     const storage = new Storage(dtype, length, block, null);
     trackStorage(storage, block);
     return storage;

@@ -42,7 +42,7 @@ export class Emitter implements VectorHost {
   lanes: Lanes | null = null;
   /** Lanes that are active in the current masked region; null: all. */
   mask: readonly WasmLocal[] | null = null;
-  readonly heavyArms = new HeavyArms((e) => this.inputs(e));
+  readonly heavyArms = new HeavyArms();
   private readonly uses = new Map<Expr, number>();
   private readonly values = new Map<number, Held>();
   private readonly constants = new Map<string, WasmLocal>();
