@@ -4,6 +4,9 @@ import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 import { browserTests, chromium, chromiumArgs } from './scripts/browser-tests.mjs';
 
+/** Milliseconds. Far above what a test takes alone, for machines that do much else at once. */
+const testTimeout = 60_000;
+
 const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** The tests that run in any JavaScript engine, in headless Chromium: with cross-origin isolation (shared memory, threads) and without. */
@@ -19,6 +22,7 @@ function browserProject(isolated: boolean, executablePath: string): TestProjectC
       name: `browser:${name}`,
       include: browserTests(`${root}packages/core/test`).map((file) => relative(root, file)),
       provide: { isolated },
+      testTimeout,
       browser: {
         enabled: true,
         headless: true,
@@ -40,6 +44,7 @@ export default defineConfig({
       {
         test: {
           name: 'node',
+          testTimeout,
           include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
           exclude: ['packages/core/test/browser/**'],
         },

@@ -8,10 +8,12 @@
  */
 import { AutogradError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
+import { currentTrace } from '../graph/trace.js';
+import { barrier } from '../ops/cast.js';
 import { defaultGenerator } from '../tensor/generator.js';
 import { outsideScopes, scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { enableGrad, isGradEnabled } from './mode.js';
+import { enableGrad, isGradEnabled, noGrad } from './mode.js';
 import type { Packer, Saved } from './saved.js';
 import { aliasOf, freedGraphError, linkLike, saveTensor, setPacker } from './saved.js';
 
@@ -23,6 +25,14 @@ function withPacker<T>(packer: Packer | null, fn: () => T): T {
   } finally {
     setPacker(former);
   }
+}
+
+/** While tracing: the input under another name, or the compiler would merge the second run with the first. */
+function apart(input: Tensor): Tensor {
+  if (currentTrace() === null) return input;
+  const copy = noGrad(() => barrier(input));
+  linkLike(copy, input);
+  return copy;
 }
 
 class Frame<R> {
@@ -76,7 +86,7 @@ class Frame<R> {
         },
         () =>
           scope(() => {
-            const inputs = this.inputs.map((saved, k) => saved.get('checkpoint', `input ${k}`));
+            const inputs = this.inputs.map((saved, k) => apart(saved.get('checkpoint', `input ${k}`)));
             // Not recorded to the tape of the first run: its nodes exist already.
             enableGrad(() => void this.fn(...inputs));
           }),

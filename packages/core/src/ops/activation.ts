@@ -81,7 +81,11 @@ export function prelu(x: Tensor, weight: Tensor): Tensor {
     const channels = x.shape.length > 1 ? x.shape[1] : 1;
     const count = weight.shape[0] ?? 1;
     if (weight.shape.length > 1 || (count !== 1 && count !== channels)) {
-      throw new ShapeError(`a weight of shape ${formatShape(weight.shape)}`, { op: 'prelu', received: weight.shape, expected: `one slope, or one for each of ${channels} channels` });
+      throw new ShapeError(`a weight of shape ${formatShape(weight.shape)}`, {
+        op: 'prelu',
+        received: weight.shape,
+        expected: `one slope, or one for each of ${channels} channels`,
+      });
     }
     const slope = count === 1 ? reshape(weight, []) : reshape(weight, [count, ...new Array<number>(x.shape.length - 2).fill(1)]);
     return where(gt(x, 0), x, mul(x, slope));
@@ -133,6 +137,7 @@ export function threshold(x: Tensor, { threshold: limit, value }: { readonly thr
 export function glu(x: Tensor, { dim = -1 }: { readonly dim?: number } = {}): Tensor {
   const axis = normalizeAxis(dim, x.shape.length, 'glu');
   const size = x.shape[axis];
-  if (size % 2 !== 0) throw new ShapeError(`axis ${axis} has ${size} elements`, { op: 'glu', received: x.shape, expected: 'an even number to halve' });
+  if (size % 2 !== 0)
+    throw new ShapeError(`axis ${axis} has ${size} elements`, { op: 'glu', received: x.shape, expected: 'an even number to halve' });
   return composite('glu', () => mul(narrow(x, axis, 0, size / 2), sigmoid(narrow(x, axis, size / 2, size / 2))));
 }

@@ -41,7 +41,11 @@ export function scaledDotProductAttention(
     });
   }
   if (mask !== null && isCausal) {
-    throw new ArgumentError('a mask together with isCausal', { op: 'scaledDotProductAttention', expected: 'one of both', fix: 'Put the causal limit into the mask (tril).' });
+    throw new ArgumentError('a mask together with isCausal', {
+      op: 'scaledDotProductAttention',
+      expected: 'one of both',
+      fix: 'Put the causal limit into the mask (tril).',
+    });
   }
   return composite('scaledDotProductAttention', () => {
     const raw = mul(matmul(query, transpose(key, -2, -1)), scale ?? 1 / Math.sqrt(features));

@@ -64,12 +64,23 @@ const both = { inputs: [0, 1] };
 
 const addPrimitive = define('add', op('add', 'or'), {}, (_, g) => [g, g]);
 const subPrimitive = define('sub', op('sub'), {}, (ctx, g) => [g, ctx.needs(1) ? neg(g) : null]);
-const mulPrimitive = define('mul', op('mul', 'and'), both, rules((ctx, g) => mul(g, ctx.input(1)), (ctx, g) => mul(g, ctx.input(0))));
+const mulPrimitive = define(
+  'mul',
+  op('mul', 'and'),
+  both,
+  rules(
+    (ctx, g) => mul(g, ctx.input(1)),
+    (ctx, g) => mul(g, ctx.input(0)),
+  ),
+);
 const divPrimitive = define(
   'div',
   op('div'),
   both,
-  rules((ctx, g) => div(g, ctx.input(1)), (ctx, g) => neg(mul(div(g, ctx.input(1)), div(ctx.input(0), ctx.input(1))))),
+  rules(
+    (ctx, g) => div(g, ctx.input(1)),
+    (ctx, g) => neg(mul(div(g, ctx.input(1)), div(ctx.input(0), ctx.input(1)))),
+  ),
   3,
 );
 const floorDividePrimitive = define('floorDivide', floorDivideElement, {}, () => [null, null], 10);
@@ -77,10 +88,22 @@ const remainderPrimitive = define(
   'remainder',
   remainderElement,
   both,
-  rules((_, g) => g, (ctx, g) => neg(mul(g, floor(div(ctx.input(0), ctx.input(1)))))),
+  rules(
+    (_, g) => g,
+    (ctx, g) => neg(mul(g, floor(div(ctx.input(0), ctx.input(1))))),
+  ),
   10,
 );
-const fmodPrimitive = define('fmod', op('rem'), both, rules((_, g) => g, (ctx, g) => neg(mul(g, trunc(div(ctx.input(0), ctx.input(1)))))), 10);
+const fmodPrimitive = define(
+  'fmod',
+  op('rem'),
+  both,
+  rules(
+    (_, g) => g,
+    (ctx, g) => neg(mul(g, trunc(div(ctx.input(0), ctx.input(1))))),
+  ),
+  10,
+);
 const powPrimitive = define(
   'pow',
   (b, x, y) => (x.type === 'f32' || x.type === 'f64' ? b.binary('pow', x, y) : intPowElement(b, x, y)),
@@ -126,24 +149,51 @@ const hypotPrimitive = define(
   'hypot',
   hypotElement,
   { inputs: [0, 1], outputs: [0] },
-  rules((ctx, g) => mul(g, div(ctx.input(0), ctx.output(0))), (ctx, g) => mul(g, div(ctx.input(1), ctx.output(0)))),
+  rules(
+    (ctx, g) => mul(g, div(ctx.input(0), ctx.output(0))),
+    (ctx, g) => mul(g, div(ctx.input(1), ctx.output(0))),
+  ),
   12,
 );
 const logaddexpPrimitive = define(
   'logaddexp',
   logaddexpElement,
   both,
-  rules((ctx, g) => mul(g, sigmoid(sub(ctx.input(0), ctx.input(1)))), (ctx, g) => mul(g, sigmoid(sub(ctx.input(1), ctx.input(0))))),
+  rules(
+    (ctx, g) => mul(g, sigmoid(sub(ctx.input(0), ctx.input(1)))),
+    (ctx, g) => mul(g, sigmoid(sub(ctx.input(1), ctx.input(0)))),
+  ),
   30,
 );
 
-const eqPrimitive = compare('eq', ordered((b, x, y) => b.binary('eq', x, y)));
-const nePrimitive = compare('ne', ordered((b, x, y) => b.binary('ne', x, y)));
-const ltPrimitive = compare('lt', ordered((b, x, y) => b.binary('lt', x, y)));
-const lePrimitive = compare('le', ordered((b, x, y) => b.binary('le', x, y)));
-const gtPrimitive = compare('gt', ordered((b, x, y) => b.binary('lt', y, x)));
-const gePrimitive = compare('ge', ordered((b, x, y) => b.binary('le', y, x)));
-const logical = (instruction: BinaryOp): Element => (b, x, y) => b.binary(instruction, b.cast(x, 'bool'), b.cast(y, 'bool'));
+const eqPrimitive = compare(
+  'eq',
+  ordered((b, x, y) => b.binary('eq', x, y)),
+);
+const nePrimitive = compare(
+  'ne',
+  ordered((b, x, y) => b.binary('ne', x, y)),
+);
+const ltPrimitive = compare(
+  'lt',
+  ordered((b, x, y) => b.binary('lt', x, y)),
+);
+const lePrimitive = compare(
+  'le',
+  ordered((b, x, y) => b.binary('le', x, y)),
+);
+const gtPrimitive = compare(
+  'gt',
+  ordered((b, x, y) => b.binary('lt', y, x)),
+);
+const gePrimitive = compare(
+  'ge',
+  ordered((b, x, y) => b.binary('le', y, x)),
+);
+const logical =
+  (instruction: BinaryOp): Element =>
+  (b, x, y) =>
+    b.binary(instruction, b.cast(x, 'bool'), b.cast(y, 'bool'));
 const logicalAndPrimitive = compare('logicalAnd', logical('and'));
 const logicalOrPrimitive = compare('logicalOr', logical('or'));
 const logicalXorPrimitive = compare('logicalXor', logical('xor'));
@@ -164,7 +214,8 @@ function binary(p: Primitive, a: TensorOrScalar, b: TensorOrScalar, typeOf?: (co
 }
 function rejectBool(name: string, fix: string): (dtype: DType) => DType {
   return (dtype) => {
-    if (dtype === 'bool') throw new DTypeError('truth values are not numbers', { op: name, received: 'bool', expected: 'a float or int tensor', fix });
+    if (dtype === 'bool')
+      throw new DTypeError('truth values are not numbers', { op: name, received: 'bool', expected: 'a float or int tensor', fix });
     return dtype;
   };
 }
@@ -172,7 +223,11 @@ function requireBits(name: string, boolToo: boolean): (dtype: DType) => DType {
   return (dtype) => {
     const { kind } = dtypeInfo[dtype];
     if (kind === 'int' || (kind === 'bool' && boolToo)) return dtype;
-    throw new DTypeError(`${dtype} operands have no bits to work on`, { op: name, received: dtype, expected: boolToo ? 'int or bool tensors' : 'int tensors' });
+    throw new DTypeError(`${dtype} operands have no bits to work on`, {
+      op: name,
+      received: dtype,
+      expected: boolToo ? 'int or bool tensors' : 'int tensors',
+    });
   };
 }
 

@@ -30,4 +30,18 @@ export function copy(x: Tensor): Tensor {
   return apply1(castPrimitive, [x], { dtype: x.dtype });
 }
 
-export const castPrimitives = [castPrimitive];
+/** A copy that common subexpression elimination never merges with anything: `id` is new each time. */
+const barrierPrimitive = pointwise<{ readonly id: number }>({
+  name: 'barrier',
+  arity: 1,
+  element: (_, [x]) => x,
+  vjp: (_, g) => [g],
+});
+let barriers = 0;
+
+/** In a program: the same elements, but what is computed from them is not merged with what is computed from `x`. */
+export function barrier(x: Tensor): Tensor {
+  return apply1(barrierPrimitive, [x], { id: barriers++ });
+}
+
+export const castPrimitives = [castPrimitive, barrierPrimitive];

@@ -86,13 +86,20 @@ export function requireKind(x: { readonly dtype: DType }, kinds: readonly ('floa
 }
 
 /** A value or a value for each of `n` dimensions, as a list. */
-export function perDimension(value: number | readonly number[] | undefined, n: number, fallback: number, op: string, name: string): number[] {
+export function perDimension(
+  value: number | readonly number[] | undefined,
+  n: number,
+  fallback: number,
+  op: string,
+  name: string,
+): number[] {
   const list = value === undefined ? [fallback] : typeof value === 'number' ? [value] : value;
   if (list.length !== 1 && list.length !== n) {
     throw new ArgumentError(`${name} has ${list.length} values`, { op, received: value, expected: `one number or ${n}` });
   }
   for (const v of list) {
-    if (!Number.isInteger(v)) throw new ArgumentError(`${name} ${v} is not a whole number`, { op, received: value, expected: 'whole numbers' });
+    if (!Number.isInteger(v))
+      throw new ArgumentError(`${name} ${v} is not a whole number`, { op, received: value, expected: 'whole numbers' });
   }
   return list.length === n ? [...list] : new Array<number>(n).fill(list[0]);
 }

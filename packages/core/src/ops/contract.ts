@@ -32,7 +32,11 @@ const contractPrimitive = primitive<ContractAttrs>({
   name: 'contract',
   infer([a, b], attrs) {
     if (a.dtype !== b.dtype || a.dtype === 'bool') {
-      throw new DTypeError(`operands of ${a.dtype} and ${b.dtype}`, { op: 'contract', received: [a.dtype, b.dtype], expected: 'one float or int dtype' });
+      throw new DTypeError(`operands of ${a.dtype} and ${b.dtype}`, {
+        op: 'contract',
+        received: [a.dtype, b.dtype],
+        expected: 'one float or int dtype',
+      });
     }
     const extents = extentsOf(attrs, a.shape, b.shape);
     return [{ dtype: a.dtype, shape: attrs.out.map((label) => extents.get(label) ?? 1) }];
@@ -49,7 +53,8 @@ const contractPrimitive = primitive<ContractAttrs>({
         const role = !inOut ? ('k' as const) : inA && inB ? ('batch' as const) : inA ? ('m' as const) : ('n' as const);
         return { extent: extents.get(label) ?? 1, role };
       });
-      const axes = (list: readonly number[]): AxisIndex[] => list.map((label) => ({ terms: [{ dim: labels.indexOf(label), coefficient: 1 }] }));
+      const axes = (list: readonly number[]): AxisIndex[] =>
+        list.map((label) => ({ terms: [{ dim: labels.indexOf(label), coefficient: 1 }] }));
       return { dims, a: axes(attrs.a), b: axes(attrs.b), out: attrs.out.map((_, i) => i) };
     },
   },
@@ -57,10 +62,7 @@ const contractPrimitive = primitive<ContractAttrs>({
   vjp(ctx, [g]) {
     if (g === null) return [null, null];
     const { a, b, out } = ctx.attrs;
-    return [
-      ctx.needs(0) ? contract(g, out, ctx.input(1), b, a) : null,
-      ctx.needs(1) ? contract(ctx.input(0), a, g, out, b) : null,
-    ];
+    return [ctx.needs(0) ? contract(g, out, ctx.input(1), b, a) : null, ctx.needs(1) ? contract(ctx.input(0), a, g, out, b) : null];
   },
 });
 
@@ -90,4 +92,3 @@ function contract2(a: Tensor, aLabels: readonly number[], b: Tensor, bLabels: re
   const attrs = { a: aLabels.map(number), b: bLabels.map(number), out: out.map(number) };
   return apply1(contractPrimitive, [a, b], attrs);
 }
-

@@ -175,10 +175,7 @@ const convWeightGradPrimitive = primitive<ConvAttrs>({
   vjp(ctx, [g]) {
     if (g === null) return [null, null];
     const w = mergeGroups(g, ctx.attrs, 0);
-    return [
-      ctx.needs(0) ? convForward(w, ctx.input(1), ctx.attrs) : null,
-      ctx.needs(1) ? convInputGrad(w, ctx.input(0), ctx.attrs) : null,
-    ];
+    return [ctx.needs(0) ? convForward(w, ctx.input(1), ctx.attrs) : null, ctx.needs(1) ? convInputGrad(w, ctx.input(0), ctx.attrs) : null];
   },
 });
 

@@ -43,7 +43,11 @@ function geometry(options: ConvOptions | ConvTransposeOptions, n: number, op: st
   const dilation = perDimension(options.dilation, n, 1, op, 'dilation');
   const groups = options.groups ?? 1;
   if ([...stride, ...dilation, groups].some((v) => v < 1)) {
-    throw new ArgumentError('stride, dilation and groups start at 1', { op, received: { stride, dilation, groups }, expected: 'numbers from 1 on' });
+    throw new ArgumentError('stride, dilation and groups start at 1', {
+      op,
+      received: { stride, dilation, groups },
+      expected: 'numbers from 1 on',
+    });
   }
   return { stride, dilation, groups };
 }
@@ -65,19 +69,26 @@ function checkWeight(x: Tensor, weight: Tensor, channelAxis: 0 | 1, groups: numb
   const outer = weight.shape[0];
   if (weight.shape.length !== n + 2 || weight.shape[channelAxis] !== wanted || outer % groups !== 0) {
     const layout = channelAxis === 1 ? '[out, in / groups, kernel]' : '[in, out / groups, kernel]';
-    throw new ShapeError(`a weight of shape ${formatShape(weight.shape)} for an input of shape ${formatShape(x.shape)} in ${groups} group(s)`, {
-      op,
-      received: weight.shape,
-      expected: `${layout} with ${wanted} at position ${channelAxis}, the first extent a multiple of groups`,
-      fix: 'The input is [batch, channels, ...space]: permute it if its channels come last.',
-    });
+    throw new ShapeError(
+      `a weight of shape ${formatShape(weight.shape)} for an input of shape ${formatShape(x.shape)} in ${groups} group(s)`,
+      {
+        op,
+        received: weight.shape,
+        expected: `${layout} with ${wanted} at position ${channelAxis}, the first extent a multiple of groups`,
+        fix: 'The input is [batch, channels, ...space]: permute it if its channels come last.',
+      },
+    );
   }
 }
 
 function withBias(y: Tensor, bias: Tensor | null, n: number, op: string): Tensor {
   if (bias === null) return y;
   if (bias.shape.length !== 1 || bias.shape[0] !== y.shape[1]) {
-    throw new ShapeError(`a bias of shape ${formatShape(bias.shape)}`, { op, received: bias.shape, expected: `[${y.shape[1]}], one value an output channel` });
+    throw new ShapeError(`a bias of shape ${formatShape(bias.shape)}`, {
+      op,
+      received: bias.shape,
+      expected: `[${y.shape[1]}], one value an output channel`,
+    });
   }
   return add(y, reshape(bias, [bias.shape[0], ...new Array<number>(n).fill(1)]));
 }
@@ -87,14 +98,21 @@ function paddings(options: ConvOptions, kernel: readonly number[], { stride, dil
   const { padding } = options;
   const n = kernel.length;
   if (padding === 'same') {
-    if (stride.some((s) => s !== 1)) throw new ArgumentError("padding 'same' with a stride", { op, received: stride, expected: 'stride 1' });
+    if (stride.some((s) => s !== 1))
+      throw new ArgumentError("padding 'same' with a stride", { op, received: stride, expected: 'stride 1' });
     return kernel.map((k, d) => {
       const total = dilation[d] * (k - 1);
       return [Math.floor(total / 2), total - Math.floor(total / 2)];
     });
   }
   const each = padding === 'valid' ? new Array<number>(n).fill(0) : perDimension(padding, n, 0, op, 'padding');
-  if (each.some((p) => p < 0)) throw new ArgumentError('padding is negative', { op, received: padding, expected: 'numbers from 0 on', fix: 'Slice the input to crop it.' });
+  if (each.some((p) => p < 0))
+    throw new ArgumentError('padding is negative', {
+      op,
+      received: padding,
+      expected: 'numbers from 0 on',
+      fix: 'Slice the input to crop it.',
+    });
   return each.map((p) => [p, p]);
 }
 
@@ -116,11 +134,14 @@ function convolve(n: number, x: Tensor, weight: Tensor, bias: Tensor | null, opt
     const outputSize = inputSize.map((size, d) => {
       const free = size + around[d][0] + around[d][1] - g.dilation[d] * (kernelSize[d] - 1) - 1;
       if (free < 0) {
-        throw new ShapeError(`a kernel of ${formatShape(kernelSize)} with dilation ${formatShape(g.dilation)} is larger than the padded input ${formatShape(source.shape)}`, {
-          op,
-          received: source.shape,
-          expected: 'an input at least as large as the kernel',
-        });
+        throw new ShapeError(
+          `a kernel of ${formatShape(kernelSize)} with dilation ${formatShape(g.dilation)} is larger than the padded input ${formatShape(source.shape)}`,
+          {
+            op,
+            received: source.shape,
+            expected: 'an input at least as large as the kernel',
+          },
+        );
       }
       return Math.floor(free / g.stride[d]) + 1;
     });

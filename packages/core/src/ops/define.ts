@@ -65,4 +65,3 @@ export function pointwise<A extends Attrs>(definition: PointwiseDefinition<A>): 
 export function computeType(dtype: DType): ScalarType {
   return dtypeInfo[dtype].compute;
 }
-

@@ -29,5 +29,11 @@ export function dropout(x: Tensor, p = 0.5, training = true): Tensor {
 export function featureDropout(x: Tensor, p = 0.5, training = true): Tensor {
   checked(x, p, 'featureDropout');
   if (!training || p === 0) return x;
-  return composite('featureDropout', () => drop(x, p, x.shape.map((extent, axis) => (axis < 2 ? extent : 1))));
+  return composite('featureDropout', () =>
+    drop(
+      x,
+      p,
+      x.shape.map((extent, axis) => (axis < 2 ? extent : 1)),
+    ),
+  );
 }

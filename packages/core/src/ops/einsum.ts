@@ -79,7 +79,10 @@ function takeDiagonals(x: Named): Named {
     const j = x.names.indexOf(x.names[i], i + 1);
     if (j < 0) continue;
     if (x.tensor.shape[i] !== x.tensor.shape[j]) {
-      throw new ShapeError(`axes of extents ${x.tensor.shape[i]} and ${x.tensor.shape[j]} share the letter '${x.names[i]}'`, { op: 'einsum', received: x.tensor.shape });
+      throw new ShapeError(`axes of extents ${x.tensor.shape[i]} and ${x.tensor.shape[j]} share the letter '${x.names[i]}'`, {
+        op: 'einsum',
+        received: x.tensor.shape,
+      });
     }
     const names = [...x.names.filter((_, k) => k !== i && k !== j), x.names[i]];
     return takeDiagonals({ tensor: diagonal(x.tensor, { dim1: i, dim2: j }), names });
@@ -98,7 +101,13 @@ function sumAlone(x: Named, needed: ReadonlySet<string>): Named {
 function dropBroadcast(x: Named, extents: ReadonlyMap<string, number>): Named {
   const kept = x.names.map((name, axis) => x.tensor.shape[axis] === extents.get(name));
   if (kept.every((k) => k)) return x;
-  return { tensor: reshape(x.tensor, x.tensor.shape.filter((_, axis) => kept[axis])), names: x.names.filter((_, axis) => kept[axis]) };
+  return {
+    tensor: reshape(
+      x.tensor,
+      x.tensor.shape.filter((_, axis) => kept[axis]),
+    ),
+    names: x.names.filter((_, axis) => kept[axis]),
+  };
 }
 
 /** The elementwise product over the union of names, where no axis is summed. */
@@ -107,7 +116,10 @@ function multiply(a: Named, b: Named, names: readonly string[]): Named {
     const order = names.filter((name) => x.names.includes(name));
     const axes = order.map((name) => x.names.indexOf(name));
     const permuted = axes.every((axis, i) => axis === i) ? x.tensor : permute(x.tensor, axes);
-    return reshape(permuted, names.map((name) => (x.names.includes(name) ? x.tensor.shape[x.names.indexOf(name)] : 1)));
+    return reshape(
+      permuted,
+      names.map((name) => (x.names.includes(name) ? x.tensor.shape[x.names.indexOf(name)] : 1)),
+    );
   };
   return { tensor: mul(align(a), align(b)), names };
 }
@@ -131,7 +143,10 @@ function pair(left: Named, right: Named, needed: ReadonlySet<string>, order: rea
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
   const { inputs, output } = parse(equation);
   if (inputs.length !== operands.length) {
-    throw new ArgumentError(`'${equation}' names ${inputs.length} operands and ${operands.length} were given`, { op: 'einsum', expected: 'one tensor a term' });
+    throw new ArgumentError(`'${equation}' names ${inputs.length} operands and ${operands.length} were given`, {
+      op: 'einsum',
+      expected: 'one tensor a term',
+    });
   }
   return composite('einsum', () => {
     const dtype = operands.reduce((d, t) => promoteTypes(d, t.dtype), operands[0].dtype);
@@ -141,7 +156,11 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
       x.names.forEach((name, axis) => {
         const [known, extent] = [extents.get(name) ?? 1, x.tensor.shape[axis]];
         if (known !== 1 && extent !== 1 && known !== extent) {
-          throw new ShapeError(`axis '${name}' of '${equation}' has the extents ${known} and ${extent}`, { op: 'einsum', received: operands.map((t) => t.shape), expected: 'one extent a letter' });
+          throw new ShapeError(`axis '${name}' of '${equation}' has the extents ${known} and ${extent}`, {
+            op: 'einsum',
+            received: operands.map((t) => t.shape),
+            expected: 'one extent a letter',
+          });
         }
         extents.set(name, known === 1 ? extent : known);
       });
@@ -149,7 +168,8 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
     const hidden = Math.max(0, ...named.map((x) => x.names.filter((n) => /\d/.test(n)).length));
     const wanted = output === null ? implicitOutput(inputs, hidden) : output.flatMap((n) => (n === ellipsis ? ellipsisNames(hidden) : [n]));
     const missing = wanted.find((n) => !extents.has(n));
-    if (missing !== undefined || new Set(wanted).size !== wanted.length) throw syntaxError(equation, 'output letters that occur in the input, each once');
+    if (missing !== undefined || new Set(wanted).size !== wanted.length)
+      throw syntaxError(equation, 'output letters that occur in the input, each once');
     let current = dropBroadcast(named[0], extents);
     for (let i = 1; i < named.length; i++) {
       const needed = new Set([...wanted, ...named.slice(i + 1).flatMap((x) => x.names)]);

@@ -20,12 +20,21 @@ type AxisAttrs = { readonly axis: number };
 /** @throws DTypeError unless the index is of whole numbers. */
 export function requireIndex(index: TensorType, op: string): void {
   if (dtypeInfo[index.dtype].kind === 'int') return;
-  throw new DTypeError(`an index of ${index.dtype}`, { op, received: index.dtype, expected: 'an int tensor', fix: 'Convert it with .to(\'int64\').' });
+  throw new DTypeError(`an index of ${index.dtype}`, {
+    op,
+    received: index.dtype,
+    expected: 'an int tensor',
+    fix: "Convert it with .to('int64').",
+  });
 }
 
 function requireSource(input: TensorType, index: TensorType, axis: number, op: string): void {
   if (input.shape[axis] === 0 && sizeOf(index.shape) > 0) {
-    throw new ShapeError(`axis ${axis} of a ${formatShape(input.shape)} tensor has no elements to read`, { op, received: input.shape, expected: 'an axis of extent above 0' });
+    throw new ShapeError(`axis ${axis} of a ${formatShape(input.shape)} tensor has no elements to read`, {
+      op,
+      received: input.shape,
+      expected: 'an axis of extent above 0',
+    });
   }
 }
 
@@ -63,7 +72,11 @@ const indexSelectPrimitive = primitive<AxisAttrs>({
     requireIndex(index, 'indexSelect');
     requireSource(input, index, axis, 'indexSelect');
     if (index.shape.length !== 1) {
-      throw new ShapeError(`an index of shape ${formatShape(index.shape)}`, { op: 'indexSelect', received: index.shape, expected: 'one dimension' });
+      throw new ShapeError(`an index of shape ${formatShape(index.shape)}`, {
+        op: 'indexSelect',
+        received: index.shape,
+        expected: 'one dimension',
+      });
     }
     return [{ dtype: input.dtype, shape: input.shape.with(axis, index.shape[0]) }];
   },
@@ -116,7 +129,11 @@ export interface EmbeddingOptions {
 /** Rows of `weight` [count, features] by index [...]: [..., features]. */
 export function embedding(index: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
   if (weight.shape.length !== 2) {
-    throw new ShapeError(`a weight of shape ${formatShape(weight.shape)}`, { op: 'embedding', received: weight.shape, expected: 'two dimensions, [count, features]' });
+    throw new ShapeError(`a weight of shape ${formatShape(weight.shape)}`, {
+      op: 'embedding',
+      received: weight.shape,
+      expected: 'two dimensions, [count, features]',
+    });
   }
   requireIndex(index, 'embedding');
   return composite('embedding', () => {

@@ -46,7 +46,9 @@ const clamp = (i: number, size: number): number => Math.min(Math.max(i, 0), size
 function nearestTap({ from, to, step }: Dimension, exact: boolean): Tap {
   // Positions are computed in float32, as PyTorch does: at .5 the rounding decides.
   const scale = Math.fround(step);
-  const positions = Array.from({ length: to }, (_, i) => clamp(Math.floor(exact ? Math.fround(Math.fround(i + 0.5) * scale) : Math.fround(i * scale)), from));
+  const positions = Array.from({ length: to }, (_, i) =>
+    clamp(Math.floor(exact ? Math.fround(Math.fround(i + 0.5) * scale) : Math.fround(i * scale)), from),
+  );
   return { positions, weights: new Array<number>(to).fill(1) };
 }
 
@@ -127,20 +129,31 @@ export function interpolate(
 ): Tensor {
   const n = x.shape.length - 2;
   if (!dimensions[mode].includes(n)) {
-    throw new ShapeError(`mode '${mode}' for an input of shape ${formatShape(x.shape)}`, { op: 'interpolate', received: x.shape, expected: `[batch, channels] and ${dimensions[mode].join(' or ')} spatial extents` });
+    throw new ShapeError(`mode '${mode}' for an input of shape ${formatShape(x.shape)}`, {
+      op: 'interpolate',
+      received: x.shape,
+      expected: `[batch, channels] and ${dimensions[mode].join(' or ')} spatial extents`,
+    });
   }
   if ((size === null) === (scaleFactor === null)) {
     throw new ArgumentError('size and scaleFactor', { op: 'interpolate', received: { size, scaleFactor }, expected: 'one of both' });
   }
   if (alignCorners !== null && mode.startsWith('nearest')) {
-    throw new ArgumentError(`alignCorners with mode '${mode}'`, { op: 'interpolate', expected: 'it only with linear, bilinear, trilinear and bicubic' });
+    throw new ArgumentError(`alignCorners with mode '${mode}'`, {
+      op: 'interpolate',
+      expected: 'it only with linear, bilinear, trilinear and bicubic',
+    });
   }
   const spatial = x.shape.slice(2);
   const each = (value: number | readonly number[]): number[] => (typeof value === 'number' ? spatial.map(() => value) : [...value]);
   const scales = scaleFactor === null ? null : each(scaleFactor);
   const target = size === null ? spatial.map((extent, d) => Math.floor(extent * (scales?.[d] ?? 1))) : each(size);
   if (target.length !== n || target.some((extent) => !Number.isInteger(extent) || extent < 1) || spatial.some((extent) => extent < 1)) {
-    throw new ArgumentError(`from ${formatShape(spatial)} to ${formatShape(target)}`, { op: 'interpolate', received: { size, scaleFactor }, expected: `${n} extents from 1 on` });
+    throw new ArgumentError(`from ${formatShape(spatial)} to ${formatShape(target)}`, {
+      op: 'interpolate',
+      received: { size, scaleFactor },
+      expected: `${n} extents from 1 on`,
+    });
   }
   return composite('interpolate', () => {
     // A step of 1 along one dimension needs no work there, but the result is always new.

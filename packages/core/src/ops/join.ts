@@ -28,7 +28,11 @@ const concatPrimitive = primitive<AxisAttrs>({
     const [first] = inputs;
     let total = 0;
     for (const { dtype, shape } of inputs) {
-      if (dtype !== first.dtype || shape.length !== first.shape.length || shape.some((extent, i) => i !== axis && extent !== first.shape[i])) {
+      if (
+        dtype !== first.dtype ||
+        shape.length !== first.shape.length ||
+        shape.some((extent, i) => i !== axis && extent !== first.shape[i])
+      ) {
         throw new ShapeError(`${first.dtype} ${formatShape(first.shape)} and ${dtype} ${formatShape(shape)} do not line up`, {
           op: 'concat',
           received: inputs.map((i) => i.shape),
@@ -55,7 +59,9 @@ const concatPrimitive = primitive<AxisAttrs>({
         const column = b.loopVar('j');
         const at: Expr[] = [...unravel(b, b.index(cell), lead), b.index(column)];
         const to = at.with(axis, b.add(at[axis], b.i32(offset)));
-        return [{ grid: sizeOf(lead), cell, body: [vectorLoop(column, shape[last], [ctx.store(0, to, ctx.load(k, at))])], work: sizeOf(shape) }];
+        return [
+          { grid: sizeOf(lead), cell, body: [vectorLoop(column, shape[last], [ctx.store(0, to, ctx.load(k, at))])], work: sizeOf(shape) },
+        ];
       });
     },
   },
@@ -79,9 +85,21 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const filled = tensors.filter((t) => t.shape.length !== 1 || t.shape[0] !== 0);
   const parts = filled.length === 0 ? tensors.slice(0, 1) : filled;
   const axis = normalizeAxis(dim, parts[0].shape.length, 'concat');
-  if (parts[0].shape.length === 0) throw new ShapeError('numbers without dimensions', { op: 'concat', received: [], expected: 'at least one dimension', fix: 'Use stack.' });
+  if (parts[0].shape.length === 0)
+    throw new ShapeError('numbers without dimensions', {
+      op: 'concat',
+      received: [],
+      expected: 'at least one dimension',
+      fix: 'Use stack.',
+    });
   const dtype = tensors.reduce((d, t) => promoteTypes(d, t.dtype), tensors[0].dtype);
-  return composite('concat', () => apply1(concatPrimitive, parts.map((t) => cast(t, dtype)), { axis }));
+  return composite('concat', () =>
+    apply1(
+      concatPrimitive,
+      parts.map((t) => cast(t, dtype)),
+      { axis },
+    ),
+  );
 }
 
 /** Tensors of one shape side by side along a new axis. */
@@ -90,9 +108,18 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   const axis = normalizeAxis(dim, tensors[0].shape.length + 1, 'stack');
   const odd = tensors.find((t) => !shapesEqual(t.shape, tensors[0].shape));
   if (odd !== undefined) {
-    throw new ShapeError(`shapes ${formatShape(tensors[0].shape)} and ${formatShape(odd.shape)}`, { op: 'stack', received: tensors.map((t) => t.shape), expected: 'one shape' });
+    throw new ShapeError(`shapes ${formatShape(tensors[0].shape)} and ${formatShape(odd.shape)}`, {
+      op: 'stack',
+      received: tensors.map((t) => t.shape),
+      expected: 'one shape',
+    });
   }
-  return composite('stack', () => concat(tensors.map((t) => unsqueeze(t, axis)), axis));
+  return composite('stack', () =>
+    concat(
+      tensors.map((t) => unsqueeze(t, axis)),
+      axis,
+    ),
+  );
 }
 
 /** The tensor `repeats[i]` times over along axis i; a shorter list counts from the last axis, a longer one adds axes in front. */
@@ -100,11 +127,21 @@ export function tile(x: Tensor, repeats: readonly number[]): Tensor {
   const rank = Math.max(x.shape.length, repeats.length);
   const shape = [...new Array<number>(rank - x.shape.length).fill(1), ...x.shape];
   const times = [...new Array<number>(rank - repeats.length).fill(1), ...repeats];
-  if (times.some((r) => !Number.isInteger(r) || r < 0)) throw new ArgumentError(`repeats [${repeats.join(', ')}]`, { op: 'tile', received: repeats, expected: 'whole numbers from 0 on' });
+  if (times.some((r) => !Number.isInteger(r) || r < 0))
+    throw new ArgumentError(`repeats [${repeats.join(', ')}]`, { op: 'tile', received: repeats, expected: 'whole numbers from 0 on' });
   return composite('tile', () => {
-    const spread = reshape(x, shape.flatMap((extent) => [1, extent]));
-    const wide = expand(spread, shape.flatMap((extent, i) => [times[i], extent]));
-    const whole = reshape(wide, shape.map((extent, i) => extent * times[i]));
+    const spread = reshape(
+      x,
+      shape.flatMap((extent) => [1, extent]),
+    );
+    const wide = expand(
+      spread,
+      shape.flatMap((extent, i) => [times[i], extent]),
+    );
+    const whole = reshape(
+      wide,
+      shape.map((extent, i) => extent * times[i]),
+    );
     return times.every((r) => r === 1) ? mulOne(whole) : whole;
   });
 }
@@ -115,7 +152,12 @@ function mulOne(x: Tensor): Tensor {
 /** {@link tile}, with as many repeats as dimensions or more. */
 export function repeat(x: Tensor, repeats: readonly number[]): Tensor {
   if (repeats.length < x.shape.length) {
-    throw new ArgumentError(`${repeats.length} repeats for ${x.shape.length} dimensions`, { op: 'repeat', received: repeats, expected: 'one a dimension or more', fix: 'Use tile.' });
+    throw new ArgumentError(`${repeats.length} repeats for ${x.shape.length} dimensions`, {
+      op: 'repeat',
+      received: repeats,
+      expected: 'one a dimension or more',
+      fix: 'Use tile.',
+    });
   }
   return tile(x, repeats);
 }
@@ -132,7 +174,12 @@ export function repeatInterleave(x: Tensor, repeats: number | readonly number[] 
       return repeats === 1 ? mulOne(reshape(wide, shape)) : reshape(wide, shape.with(axis, size * repeats));
     }
     const list = repeats instanceof Tensor ? Array.from(readSync(repeats), Number) : repeats;
-    if (list.length !== size) throw new ArgumentError(`${list.length} repeats for ${size} elements`, { op: 'repeatInterleave', received: list, expected: 'one an element' });
+    if (list.length !== size)
+      throw new ArgumentError(`${list.length} repeats for ${size} elements`, {
+        op: 'repeatInterleave',
+        received: list,
+        expected: 'one an element',
+      });
     const positions = list.flatMap((count, i) => new Array<number>(count).fill(i));
     return indexSelect(source, axis, hostConstant(positions, 'int32', [positions.length]));
   });
@@ -142,17 +189,23 @@ export function repeatInterleave(x: Tensor, repeats: number | readonly number[] 
 export function roll(x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]): Tensor {
   return composite('roll', () => {
     if (dims === undefined) {
-      if (typeof shifts !== 'number' && shifts.length !== 1) throw new ArgumentError('several shifts without dims', { op: 'roll', received: shifts, expected: 'as many dims as shifts' });
+      if (typeof shifts !== 'number' && shifts.length !== 1)
+        throw new ArgumentError('several shifts without dims', { op: 'roll', received: shifts, expected: 'as many dims as shifts' });
       return reshape(roll(reshape(x, [-1]), shifts, 0), x.shape);
     }
     const by = typeof shifts === 'number' ? [shifts] : shifts;
     const along = typeof dims === 'number' ? [dims] : dims;
-    if (by.length !== along.length) throw new ArgumentError(`${by.length} shifts for ${along.length} dims`, { op: 'roll', received: [shifts, dims], expected: 'as many dims as shifts' });
+    if (by.length !== along.length)
+      throw new ArgumentError(`${by.length} shifts for ${along.length} dims`, {
+        op: 'roll',
+        received: [shifts, dims],
+        expected: 'as many dims as shifts',
+      });
     let current = x;
     along.forEach((dim, i) => {
       const axis = normalizeAxis(dim, x.shape.length, 'roll');
       const size = x.shape[axis];
-      const start = size === 0 ? 0 : (((-by[i]) % size) + size) % size;
+      const start = size === 0 ? 0 : ((-by[i] % size) + size) % size;
       if (start !== 0) current = concat([narrow(current, axis, start, size - start), narrow(current, axis, 0, start)], axis);
     });
     return current === x ? mulOne(x) : current;
@@ -168,7 +221,8 @@ function triangle(rows: number, columns: number, diagonal: number, lower: boolea
 
 function keepTriangle(x: Tensor, diagonal: number, lower: boolean): Tensor {
   const op = lower ? 'tril' : 'triu';
-  if (x.shape.length < 2) throw new ShapeError(`shape ${formatShape(x.shape)}`, { op, received: x.shape, expected: 'at least two dimensions' });
+  if (x.shape.length < 2)
+    throw new ShapeError(`shape ${formatShape(x.shape)}`, { op, received: x.shape, expected: 'at least two dimensions' });
   return composite(op, () => {
     const [rows, columns] = x.shape.slice(-2);
     return where(triangle(rows, columns, diagonal, lower), x, x.dtype === 'bool' ? false : 0);
@@ -190,7 +244,13 @@ export function meshgrid(vectors: readonly Tensor[], { indexing = 'ij' }: { read
   const grid = order.map((i) => shape[i]);
   return vectors.map((v, i) => {
     const axis = order.indexOf(i);
-    return expand(reshape(v, grid.map((_, d) => (d === axis ? shape[i] : 1))), grid);
+    return expand(
+      reshape(
+        v,
+        grid.map((_, d) => (d === axis ? shape[i] : 1)),
+      ),
+      grid,
+    );
   });
 }
 
@@ -206,7 +266,8 @@ export function diagEmbed(x: Tensor, offset = 0): Tensor {
 /** Of a vector the matrix with it on a diagonal, of a matrix the diagonal. */
 export function diag(x: Tensor, offset = 0): Tensor {
   if (x.shape.length === 1) return diagEmbed(x, offset);
-  if (x.shape.length !== 2) throw new ShapeError(`shape ${formatShape(x.shape)}`, { op: 'diag', received: x.shape, expected: 'a vector or a matrix' });
+  if (x.shape.length !== 2)
+    throw new ShapeError(`shape ${formatShape(x.shape)}`, { op: 'diag', received: x.shape, expected: 'a vector or a matrix' });
   return diagonal(x, { offset });
 }
 /** The sum of a diagonal of a matrix. */

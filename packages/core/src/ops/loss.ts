@@ -28,7 +28,11 @@ function finish(values: Tensor, reduction: Reduction): Tensor {
     case 'mean':
       return mean(values);
     default:
-      throw new ArgumentError(`the reduction '${String(reduction satisfies never)}' does not exist`, { op: 'loss', received: reduction, expected: "'mean', 'sum' or 'none'" });
+      throw new ArgumentError(`the reduction '${String(reduction satisfies never)}' does not exist`, {
+        op: 'loss',
+        received: reduction,
+        expected: "'mean', 'sum' or 'none'",
+      });
   }
 }
 /** Input and target meet by broadcasting, but a target that is larger than the input is nearly always a mistake. */
@@ -54,7 +58,11 @@ export function l1Loss(x: Tensor, target: Tensor, { reduction = 'mean' }: LossOp
   return composite('l1Loss', () => finish(abs(sub(x, target)), reduction));
 }
 /** `d ** 2 / (2 beta)` for differences below beta, `|d| - beta / 2` from there on. */
-export function smoothL1Loss(x: Tensor, target: Tensor, { reduction = 'mean', beta = 1 }: LossOptions & { readonly beta?: number } = {}): Tensor {
+export function smoothL1Loss(
+  x: Tensor,
+  target: Tensor,
+  { reduction = 'mean', beta = 1 }: LossOptions & { readonly beta?: number } = {},
+): Tensor {
   checkTarget(x, target, 'smoothL1Loss');
   if (beta === 0) return l1Loss(x, target, { reduction });
   return composite('smoothL1Loss', () => {
@@ -63,7 +71,11 @@ export function smoothL1Loss(x: Tensor, target: Tensor, { reduction = 'mean', be
   });
 }
 /** `d ** 2 / 2` for differences up to delta, `delta * (|d| - delta / 2)` beyond (Huber, 1964). */
-export function huberLoss(x: Tensor, target: Tensor, { reduction = 'mean', delta = 1 }: LossOptions & { readonly delta?: number } = {}): Tensor {
+export function huberLoss(
+  x: Tensor,
+  target: Tensor,
+  { reduction = 'mean', delta = 1 }: LossOptions & { readonly delta?: number } = {},
+): Tensor {
   checkTarget(x, target, 'huberLoss');
   return composite('huberLoss', () => {
     const distance = abs(sub(x, target));
@@ -72,7 +84,11 @@ export function huberLoss(x: Tensor, target: Tensor, { reduction = 'mean', delta
 }
 
 /** Binary cross entropy of probabilities in [0, 1]; logarithms are cut at -100, as in PyTorch. */
-export function bce(x: Tensor, target: Tensor, { weight = null, reduction = 'mean' }: LossOptions & { readonly weight?: Tensor | null } = {}): Tensor {
+export function bce(
+  x: Tensor,
+  target: Tensor,
+  { weight = null, reduction = 'mean' }: LossOptions & { readonly weight?: Tensor | null } = {},
+): Tensor {
   checkTarget(x, target, 'bce');
   return composite('bce', () => {
     const ofOne = maximum(log(x), -100);
@@ -89,7 +105,11 @@ export interface BceWithLogitsOptions extends LossOptions {
   readonly posWeight?: Tensor | null;
 }
 /** Binary cross entropy of `sigmoid(logits)`, without overflow. */
-export function bceWithLogits(logits: Tensor, target: Tensor, { weight = null, posWeight = null, reduction = 'mean' }: BceWithLogitsOptions = {}): Tensor {
+export function bceWithLogits(
+  logits: Tensor,
+  target: Tensor,
+  { weight = null, posWeight = null, reduction = 'mean' }: BceWithLogitsOptions = {},
+): Tensor {
   checkTarget(logits, target, 'bceWithLogits');
   return composite('bceWithLogits', () => {
     const logOne = logSigmoid(logits);
@@ -112,9 +132,7 @@ export function klDiv(x: Tensor, target: Tensor, { reduction = 'mean', logTarget
   checkTarget(x, target, 'klDiv');
   return composite('klDiv', () => {
     const isZero = eq(target, 0);
-    const values = logTarget
-      ? mul(exp(target), sub(target, x))
-      : where(isZero, 0, mul(target, sub(log(where(isZero, 1, target)), x)));
+    const values = logTarget ? mul(exp(target), sub(target, x)) : where(isZero, 0, mul(target, sub(log(where(isZero, 1, target)), x)));
     if (reduction !== 'batchmean') return finish(values, reduction);
     return div(sum(values), x.shape[0] ?? 1);
   });
@@ -149,9 +167,16 @@ function checkClasses(x: Tensor, target: Tensor, op: string): void {
 function alongClasses(weight: Tensor, x: Tensor, op: string): Tensor {
   const axis = classAxis(x);
   if (weight.shape.length !== 1 || weight.shape[0] !== x.shape[axis]) {
-    throw new ShapeError(`class weights of shape ${formatShape(weight.shape)}`, { op, received: weight.shape, expected: `[${x.shape[axis]}]` });
+    throw new ShapeError(`class weights of shape ${formatShape(weight.shape)}`, {
+      op,
+      received: weight.shape,
+      expected: `[${x.shape[axis]}]`,
+    });
   }
-  return reshape(weight, x.shape.slice(axis).map((extent, i) => (i === 0 ? extent : 1)));
+  return reshape(
+    weight,
+    x.shape.slice(axis).map((extent, i) => (i === 0 ? extent : 1)),
+  );
 }
 
 interface Targets {
@@ -178,7 +203,11 @@ function finishWeighted(values: Tensor, weights: () => Tensor, reduction: Reduct
  * The negative of the log-probability of each target class: x [N, C, ...] (or [C]), target int [N, ...] (or a number). The mean divides
  * by the sum of the class weights of the targets.
  */
-export function nllLoss(x: Tensor, target: Tensor, { weight = null, ignoreIndex = -100, reduction = 'mean' }: ClassificationOptions = {}): Tensor {
+export function nllLoss(
+  x: Tensor,
+  target: Tensor,
+  { weight = null, ignoreIndex = -100, reduction = 'mean' }: ClassificationOptions = {},
+): Tensor {
   checkClasses(x, target, 'nllLoss');
   return composite('nllLoss', () => {
     const axis = classAxis(x);
@@ -201,9 +230,14 @@ export function crossEntropy(
   target: Tensor,
   { weight = null, ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean' }: CrossEntropyOptions = {},
 ): Tensor {
-  if (!isFloat(logits.dtype)) throw new DTypeError(`logits of ${logits.dtype}`, { op: 'crossEntropy', received: logits.dtype, expected: 'a float tensor' });
+  if (!isFloat(logits.dtype))
+    throw new DTypeError(`logits of ${logits.dtype}`, { op: 'crossEntropy', received: logits.dtype, expected: 'a float tensor' });
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
-    throw new ArgumentError(`labelSmoothing ${labelSmoothing}`, { op: 'crossEntropy', received: labelSmoothing, expected: 'a number from 0 to 1' });
+    throw new ArgumentError(`labelSmoothing ${labelSmoothing}`, {
+      op: 'crossEntropy',
+      received: labelSmoothing,
+      expected: 'a number from 0 to 1',
+    });
   }
   const byProbability = isFloat(target.dtype);
   if (byProbability && !shapesEqual(logits.shape, target.shape)) {
@@ -235,7 +269,12 @@ export function crossEntropy(
 }
 
 /** `max(0, -y * (a - b) + margin)` for targets y of 1 (a should rank higher) and -1. */
-export function marginRankingLoss(a: Tensor, b: Tensor, y: Tensor, { margin = 0, reduction = 'mean' }: LossOptions & { readonly margin?: number } = {}): Tensor {
+export function marginRankingLoss(
+  a: Tensor,
+  b: Tensor,
+  y: Tensor,
+  { margin = 0, reduction = 'mean' }: LossOptions & { readonly margin?: number } = {},
+): Tensor {
   return composite('marginRankingLoss', () => {
     const values = add(neg(mul(y, sub(a, b))), margin);
     return finish(where(gt(values, 0), values, 0), reduction);

@@ -40,10 +40,17 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const [p, q] = [x.shape.length, y.shape.length];
   if (p === 0 || q === 0) throw mismatch(a.shape, b.shape, 'matmul', 'at least one dimension each (use mul for numbers)');
   const inner = y.shape[Math.max(0, q - 2)];
-  if (x.shape[p - 1] !== inner) throw mismatch(a.shape, b.shape, 'matmul', `the last extent of the first (${x.shape[p - 1]}) equal to the extent of the second that is summed (${inner})`);
+  if (x.shape[p - 1] !== inner)
+    throw mismatch(
+      a.shape,
+      b.shape,
+      'matmul',
+      `the last extent of the first (${x.shape[p - 1]}) equal to the extent of the second that is summed (${inner})`,
+    );
   if (q === 2 && p > 2) {
     const rows = asMatrix(x);
-    if (rows !== null) return composite('matmul', () => reshape(multiply(rows, y, a.shape, b.shape), [...x.shape.slice(0, -1), y.shape[1]]));
+    if (rows !== null)
+      return composite('matmul', () => reshape(multiply(rows, y, a.shape, b.shape), [...x.shape.slice(0, -1), y.shape[1]]));
   }
   return multiply(x, y, a.shape, b.shape);
 }
@@ -95,7 +102,8 @@ export function mm(a: Tensor, b: Tensor): Tensor {
 
 /** The products of two stacks of matrices [b, m, k] and [b, k, n]. */
 export function bmm(a: Tensor, b: Tensor): Tensor {
-  if (a.shape.length !== 3 || b.shape.length !== 3 || a.shape[0] !== b.shape[0]) throw mismatch(a.shape, b.shape, 'bmm', 'two stacks of as many matrices');
+  if (a.shape.length !== 3 || b.shape.length !== 3 || a.shape[0] !== b.shape[0])
+    throw mismatch(a.shape, b.shape, 'bmm', 'two stacks of as many matrices');
   return matmul(a, b);
 }
 

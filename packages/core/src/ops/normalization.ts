@@ -30,7 +30,15 @@ function momentsOf(x: Tensor, axes: readonly number[]): Moments {
  * Standardizes over `axes`, then scales and shifts by tensors that broadcast. One node on the tape: with z = (x - mean) * rstd and
  * h = g * weight, dx = rstd * (h - mean(h) - z * mean(h * z)).
  */
-function standardize(name: string, x: Tensor, axes: readonly number[], weight: Tensor | null, bias: Tensor | null, eps: number, observe?: (moments: Moments) => void): Tensor {
+function standardize(
+  name: string,
+  x: Tensor,
+  axes: readonly number[],
+  weight: Tensor | null,
+  bias: Tensor | null,
+  eps: number,
+  observe?: (moments: Moments) => void,
+): Tensor {
   const inputs = [x, ...(weight === null ? [] : [weight]), ...(bias === null ? [] : [bias])];
   const biasShape = bias?.shape ?? [];
   const hasWeight = weight !== null;
@@ -99,7 +107,8 @@ export function rmsNorm(x: Tensor, normalizedShape: number | Shape, weight: Tens
   const axes = trailingAxes(x, normalizedShape, 'rmsNorm');
   return composite('rmsNorm', () => {
     // PyTorch's default is the rounding unit of the dtype.
-    const epsilon = eps ?? ({ float16: 2 ** -10, bfloat16: 2 ** -7, float64: 2 ** -52 } as Partial<Record<string, number>>)[x.dtype] ?? 2 ** -23;
+    const epsilon =
+      eps ?? ({ float16: 2 ** -10, bfloat16: 2 ** -7, float64: 2 ** -52 } as Partial<Record<string, number>>)[x.dtype] ?? 2 ** -23;
     const scaled = mul(x, rsqrt(add(mean(square(x), axes, true), epsilon)));
     return weight === null ? scaled : mul(scaled, weight);
   });
@@ -112,20 +121,35 @@ function channelShape(x: Tensor): number[] {
 function perChannel(t: Tensor | null, x: Tensor, op: string): Tensor | null {
   if (t === null) return null;
   if (t.shape.length !== 1 || t.shape[0] !== x.shape[1]) {
-    throw new ShapeError(`a parameter of shape ${formatShape(t.shape)}`, { op, received: t.shape, expected: `[${x.shape[1]}], one value a channel` });
+    throw new ShapeError(`a parameter of shape ${formatShape(t.shape)}`, {
+      op,
+      received: t.shape,
+      expected: `[${x.shape[1]}], one value a channel`,
+    });
   }
   return reshape(t, channelShape(x));
 }
 function requireChannels(x: Tensor, op: string): void {
-  if (x.shape.length < 2) throw new ShapeError(`an input of shape ${formatShape(x.shape)}`, { op, received: x.shape, expected: '[batch, channels, ...]' });
+  if (x.shape.length < 2)
+    throw new ShapeError(`an input of shape ${formatShape(x.shape)}`, { op, received: x.shape, expected: '[batch, channels, ...]' });
 }
 
 /** Normalizes the channels of each sample in groups (Wu and He, arXiv:1803.08494). x is [N, C, ...]. */
-export function groupNorm(x: Tensor, numGroups: number, weight: Tensor | null = null, bias: Tensor | null = null, { eps = 1e-5 }: EpsOptions = {}): Tensor {
+export function groupNorm(
+  x: Tensor,
+  numGroups: number,
+  weight: Tensor | null = null,
+  bias: Tensor | null = null,
+  { eps = 1e-5 }: EpsOptions = {},
+): Tensor {
   requireChannels(x, 'groupNorm');
   const [batch, channels] = x.shape;
   if (channels % numGroups !== 0) {
-    throw new ArgumentError(`${channels} channels in ${numGroups} groups`, { op: 'groupNorm', received: numGroups, expected: 'a divisor of the number of channels' });
+    throw new ArgumentError(`${channels} channels in ${numGroups} groups`, {
+      op: 'groupNorm',
+      received: numGroups,
+      expected: 'a divisor of the number of channels',
+    });
   }
   return composite('groupNorm', () => {
     const grouped = reshape(x, [batch, numGroups, -1]);
@@ -179,7 +203,11 @@ export function batchNorm(
     }
     const count = countAlong(x.shape, axes);
     if (count < 2) {
-      throw new ShapeError(`one value a channel in an input of shape ${formatShape(x.shape)}`, { op: 'batchNorm', received: x.shape, expected: 'more than one value a channel in training' });
+      throw new ShapeError(`one value a channel in an input of shape ${formatShape(x.shape)}`, {
+        op: 'batchNorm',
+        received: x.shape,
+        expected: 'more than one value a channel in training',
+      });
     }
     const observe = ({ center, variance }: Moments): void => {
       if (runningMean !== null) updateRunning(runningMean, center, momentum);

@@ -20,7 +20,11 @@ const padPrimitive = primitive<PadAttrs>({
   infer([x, value], { low, high }) {
     const shape = x.shape.map((extent, axis) => extent + low[axis] + high[axis]);
     if (shape.some((extent) => extent < 0) || value.shape.length !== 0) {
-      throw new ShapeError(`${formatShape(x.shape)} cannot lose ${formatShape(low)} and ${formatShape(high)}`, { op: 'pad', received: x.shape, expected: 'to cut off at most what is there' });
+      throw new ShapeError(`${formatShape(x.shape)} cannot lose ${formatShape(low)} and ${formatShape(high)}`, {
+        op: 'pad',
+        received: x.shape,
+        expected: 'to cut off at most what is there',
+      });
     }
     return [{ dtype: x.dtype, shape }];
   },
@@ -44,7 +48,15 @@ const padPrimitive = primitive<PadAttrs>({
   vjp: (ctx, [g]) => {
     if (g === null) return [null, null];
     const { low, high } = ctx.attrs;
-    return [padBy(g, low.map((n) => -n), high.map((n) => -n), 0), null];
+    return [
+      padBy(
+        g,
+        low.map((n) => -n),
+        high.map((n) => -n),
+        0,
+      ),
+      null,
+    ];
   },
 });
 
@@ -85,7 +97,11 @@ function sourcePosition(i: number, size: number, mode: Exclude<PadMode, 'constan
 export function pad(x: Tensor, amounts: readonly number[], { mode = 'constant', value = 0 }: PadOptions = {}): Tensor {
   const rank = x.shape.length;
   if (amounts.length % 2 !== 0 || amounts.length > 2 * rank || amounts.some((n) => !Number.isInteger(n))) {
-    throw new ArgumentError(`amounts [${amounts.join(', ')}] for ${rank} dimensions`, { op: 'pad', received: amounts, expected: 'two whole numbers a padded axis, the last axis first' });
+    throw new ArgumentError(`amounts [${amounts.join(', ')}] for ${rank} dimensions`, {
+      op: 'pad',
+      received: amounts,
+      expected: 'two whole numbers a padded axis, the last axis first',
+    });
   }
   const low = new Array<number>(rank).fill(0);
   const high = new Array<number>(rank).fill(0);
@@ -99,10 +115,15 @@ export function pad(x: Tensor, amounts: readonly number[], { mode = 'constant', 
       if (low[axis] === 0 && high[axis] === 0) return current;
       const limit = mode === 'reflect' ? size - 1 : mode === 'circular' ? size : Infinity;
       if (low[axis] > limit || high[axis] > limit || size === 0) {
-        throw new ArgumentError(`${mode} padding of ${low[axis]} and ${high[axis]} for an axis of ${size} elements`, { op: 'pad', received: amounts, expected: `at most ${limit}` });
+        throw new ArgumentError(`${mode} padding of ${low[axis]} and ${high[axis]} for an axis of ${size} elements`, {
+          op: 'pad',
+          received: amounts,
+          expected: `at most ${limit}`,
+        });
       }
       const length = size + low[axis] + high[axis];
-      if (length < 1) throw new ShapeError(`nothing is left of axis ${axis}`, { op: 'pad', received: amounts, expected: 'to cut off less' });
+      if (length < 1)
+        throw new ShapeError(`nothing is left of axis ${axis}`, { op: 'pad', received: amounts, expected: 'to cut off less' });
       const positions = Array.from({ length }, (_, i) => sourcePosition(i - low[axis], size, mode));
       return indexSelect(current, axis, hostConstant(positions, 'int32', [length]));
     }, x),

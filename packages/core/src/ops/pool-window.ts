@@ -90,21 +90,45 @@ export interface WindowTap {
 export function windowTaps(b: ExprBuilder, windows: readonly Window[], position: readonly Expr[]): WindowTap[] {
   return tuples(windows.map((w) => w.kernel)).map((tap) => {
     const places = windows.map((w, d) => tapPlace(b, w, position[d], tap[d]));
-    return { at: places.map((p) => p.at), guard: allOf(b, places.map((p) => p.guard)) };
+    return {
+      at: places.map((p) => p.at),
+      guard: allOf(
+        b,
+        places.map((p) => p.guard),
+      ),
+    };
   });
 }
 
 /** The windows that may cover the element at `position`. */
-export function coveringWindows(b: ExprBuilder, windows: readonly Window[], position: readonly Expr[]): (WindowTap & { readonly covers: Expr | undefined })[] {
+export function coveringWindows(
+  b: ExprBuilder,
+  windows: readonly Window[],
+  position: readonly Expr[],
+): (WindowTap & { readonly covers: Expr | undefined })[] {
   return tuples(windows.map(coverCount)).map((candidate) => {
     const places = windows.map((w, d) => coverPlace(b, w, position[d], candidate[d]));
-    return { at: places.map((p) => p.at), guard: allOf(b, places.map((p) => p.guard)), covers: allOf(b, places.map((p) => p.covers)) };
+    return {
+      at: places.map((p) => p.at),
+      guard: allOf(
+        b,
+        places.map((p) => p.guard),
+      ),
+      covers: allOf(
+        b,
+        places.map((p) => p.covers),
+      ),
+    };
   });
 }
 
 /** Row-major number of the first element of a window. */
 export function firstElement(b: ExprBuilder, windows: readonly Window[], position: readonly Expr[]): Expr {
-  return flatPosition(b, windows, windows.map((w, d) => firstPlace(b, w, position[d])));
+  return flatPosition(
+    b,
+    windows,
+    windows.map((w, d) => firstPlace(b, w, position[d])),
+  );
 }
 /** Row-major number of an element among the spatial dimensions. */
 export function flatPosition(b: ExprBuilder, windows: readonly Window[], at: readonly Expr[]): Expr {
@@ -149,7 +173,8 @@ export function poolingWindows(sizes: readonly number[], options: WindowOptions,
 export function adaptiveWindows(sizes: readonly number[], counts: readonly number[], op: string): Window[] {
   return sizes.map((size, d) => {
     const count = counts[d];
-    if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`output size ${count}`, { op, received: counts, expected: 'whole numbers from 1 on' });
+    if (!Number.isInteger(count) || count < 1)
+      throw new ArgumentError(`output size ${count}`, { op, received: counts, expected: 'whole numbers from 1 on' });
     if (size < 1) throw new ShapeError('nothing to pool', { op, received: sizes, expected: 'extents above 0' });
     const even = size % count === 0;
     if (even) return { size, count, kernel: size / count, stride: size / count, padding: 0, dilation: 1, adaptive: false };

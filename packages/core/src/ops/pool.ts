@@ -60,7 +60,10 @@ const maxPoolPrimitive = primitive<PoolAttrs>({
   name: 'maxPool',
   infer([x], { windows }) {
     const shape = [...leadOf(x.shape, windows), ...counts(windows)];
-    return [{ dtype: x.dtype, shape }, { dtype: 'int32', shape }];
+    return [
+      { dtype: x.dtype, shape },
+      { dtype: 'int32', shape },
+    ];
   },
   lowering: { kind: 'map', pointwise: false, element: (ctx, indices, { windows }) => maxOfWindow(ctx, indices, windows) },
   saves: { outputs: [1] },
@@ -89,7 +92,9 @@ const maxPoolLargePrimitive = primitive<PoolAttrs>({
         const value = ctx.load(0, [...lead, ...at], guard);
         const larger = b.binary('lt', b.read(best), value);
         const wins = type === 'i32' || type === 'i64' ? larger : b.binary('or', larger, b.binary('ne', value, value));
-        body.push(ifThen(guard === undefined ? wins : b.and(guard, wins), [assign(best, value), assign(where, flatPosition(b, windows, at))]));
+        body.push(
+          ifThen(guard === undefined ? wins : b.and(guard, wins), [assign(best, value), assign(where, flatPosition(b, windows, at))]),
+        );
       }
       body.push(ctx.store(0, indices, b.read(best)), ctx.store(1, indices, b.read(where)));
       return [{ grid: sizeOf(shape), cell, body, work: sizeOf(shape) * sizeOf(windows.map((w) => w.kernel)) * 4 }];
@@ -198,7 +203,11 @@ function windowSum(x: Tensor, windows: readonly Window[]): Tensor {
 function withBatch<T extends Tensor | readonly Tensor[]>(x: Tensor, n: number, op: string, run: (x: Tensor) => T): T {
   if (x.shape.length === n + 2) return run(x);
   if (x.shape.length !== n + 1) {
-    throw new ShapeError(`an input of shape ${formatShape(x.shape)}`, { op, received: x.shape, expected: `[batch, channels, ${n} spatial extents], or the same without batch` });
+    throw new ShapeError(`an input of shape ${formatShape(x.shape)}`, {
+      op,
+      received: x.shape,
+      expected: `[batch, channels, ${n} spatial extents], or the same without batch`,
+    });
   }
   const result = run(reshape(x, [1, ...x.shape]));
   const drop = (t: Tensor): Tensor => reshape(t, t.shape.slice(1));
@@ -244,7 +253,10 @@ function maxPool(n: number, x: Tensor, kernelSize: number | readonly number[], o
       dilation: perDimension(options.dilation, n, 1, op, 'dilation'),
       ceilMode: options.ceilMode ?? false,
     };
-    return finishMax(maxPoolOver(n, x, (spatial) => poolingWindows(spatial, geometry, op), op), options.returnIndices);
+    return finishMax(
+      maxPoolOver(n, x, (spatial) => poolingWindows(spatial, geometry, op), op),
+      options.returnIndices,
+    );
   });
 }
 
@@ -252,19 +264,31 @@ type WithIndices<O> = O & { readonly returnIndices: true };
 
 /** The largest element of each window: x [N, C, L] gives [N, C, L']. With `returnIndices` also where it was. */
 export function maxPool1d(x: Tensor, kernelSize: number | readonly number[], options: WithIndices<MaxPoolOptions>): PooledWithIndices;
-export function maxPool1d(x: Tensor, kernelSize: number | readonly number[], options?: MaxPoolOptions & { readonly returnIndices?: false }): Tensor;
+export function maxPool1d(
+  x: Tensor,
+  kernelSize: number | readonly number[],
+  options?: MaxPoolOptions & { readonly returnIndices?: false },
+): Tensor;
 export function maxPool1d(x: Tensor, kernelSize: number | readonly number[], options: MaxPoolOptions = {}): Tensor | PooledWithIndices {
   return maxPool(1, x, kernelSize, options);
 }
 /** The largest element of each window: x [N, C, H, W] gives [N, C, H', W']. With `returnIndices` also where it was. */
 export function maxPool2d(x: Tensor, kernelSize: number | readonly number[], options: WithIndices<MaxPoolOptions>): PooledWithIndices;
-export function maxPool2d(x: Tensor, kernelSize: number | readonly number[], options?: MaxPoolOptions & { readonly returnIndices?: false }): Tensor;
+export function maxPool2d(
+  x: Tensor,
+  kernelSize: number | readonly number[],
+  options?: MaxPoolOptions & { readonly returnIndices?: false },
+): Tensor;
 export function maxPool2d(x: Tensor, kernelSize: number | readonly number[], options: MaxPoolOptions = {}): Tensor | PooledWithIndices {
   return maxPool(2, x, kernelSize, options);
 }
 /** The largest element of each window: x [N, C, D, H, W] gives [N, C, D', H', W']. With `returnIndices` also where it was. */
 export function maxPool3d(x: Tensor, kernelSize: number | readonly number[], options: WithIndices<MaxPoolOptions>): PooledWithIndices;
-export function maxPool3d(x: Tensor, kernelSize: number | readonly number[], options?: MaxPoolOptions & { readonly returnIndices?: false }): Tensor;
+export function maxPool3d(
+  x: Tensor,
+  kernelSize: number | readonly number[],
+  options?: MaxPoolOptions & { readonly returnIndices?: false },
+): Tensor;
 export function maxPool3d(x: Tensor, kernelSize: number | readonly number[], options: MaxPoolOptions = {}): Tensor | PooledWithIndices {
   return maxPool(3, x, kernelSize, options);
 }
@@ -312,7 +336,12 @@ function avgPool(n: number, x: Tensor, kernelSize: number | readonly number[], o
       ceilMode: options.ceilMode ?? false,
     };
     return withBatch(x, n, op, (input) =>
-      averageOver(input, poolingWindows(input.shape.slice(2), geometry, op), options.countIncludePad ?? true, options.divisorOverride ?? null),
+      averageOver(
+        input,
+        poolingWindows(input.shape.slice(2), geometry, op),
+        options.countIncludePad ?? true,
+        options.divisorOverride ?? null,
+      ),
     );
   });
 }
@@ -343,7 +372,12 @@ function adaptiveAvgPool(n: number, x: Tensor, outputSize: AdaptiveSize): Tensor
     withBatch(x, n, op, (input) => {
       const spatial = input.shape.slice(2);
       const wanted = adaptiveCounts(outputSize, spatial);
-      if (isFloat(x.dtype) && wanted.every((c) => c === 1)) return mean(input, spatial.map((_, d) => d + 2), true);
+      if (isFloat(x.dtype) && wanted.every((c) => c === 1))
+        return mean(
+          input,
+          spatial.map((_, d) => d + 2),
+          true,
+        );
       return averageOver(input, adaptiveWindows(spatial, wanted, op), true, null);
     }),
   );
@@ -351,7 +385,10 @@ function adaptiveAvgPool(n: number, x: Tensor, outputSize: AdaptiveSize): Tensor
 function adaptiveMaxPool(n: number, x: Tensor, outputSize: AdaptiveSize, returnIndices?: boolean): Tensor | PooledWithIndices {
   const op = `adaptiveMaxPool${n}d`;
   return composite(op, () =>
-    finishMax(maxPoolOver(n, x, (spatial) => adaptiveWindows(spatial, adaptiveCounts(outputSize, spatial), op), op), returnIndices),
+    finishMax(
+      maxPoolOver(n, x, (spatial) => adaptiveWindows(spatial, adaptiveCounts(outputSize, spatial), op), op),
+      returnIndices,
+    ),
   );
 }
 
@@ -375,30 +412,58 @@ interface ValuesOnly {
 /** The largest elements of `outputSize` even parts of each spatial dimension; with `returnIndices` also where they were. */
 export function adaptiveMaxPool1d(x: Tensor, outputSize: AdaptiveSize, options: ReturnIndices): PooledWithIndices;
 export function adaptiveMaxPool1d(x: Tensor, outputSize: AdaptiveSize, options?: ValuesOnly): Tensor;
-export function adaptiveMaxPool1d(x: Tensor, outputSize: AdaptiveSize, options: ReturnIndices | ValuesOnly = {}): Tensor | PooledWithIndices {
+export function adaptiveMaxPool1d(
+  x: Tensor,
+  outputSize: AdaptiveSize,
+  options: ReturnIndices | ValuesOnly = {},
+): Tensor | PooledWithIndices {
   return adaptiveMaxPool(1, x, outputSize, options.returnIndices);
 }
 export function adaptiveMaxPool2d(x: Tensor, outputSize: AdaptiveSize, options: ReturnIndices): PooledWithIndices;
 export function adaptiveMaxPool2d(x: Tensor, outputSize: AdaptiveSize, options?: ValuesOnly): Tensor;
-export function adaptiveMaxPool2d(x: Tensor, outputSize: AdaptiveSize, options: ReturnIndices | ValuesOnly = {}): Tensor | PooledWithIndices {
+export function adaptiveMaxPool2d(
+  x: Tensor,
+  outputSize: AdaptiveSize,
+  options: ReturnIndices | ValuesOnly = {},
+): Tensor | PooledWithIndices {
   return adaptiveMaxPool(2, x, outputSize, options.returnIndices);
 }
 export function adaptiveMaxPool3d(x: Tensor, outputSize: AdaptiveSize, options: ReturnIndices): PooledWithIndices;
 export function adaptiveMaxPool3d(x: Tensor, outputSize: AdaptiveSize, options?: ValuesOnly): Tensor;
-export function adaptiveMaxPool3d(x: Tensor, outputSize: AdaptiveSize, options: ReturnIndices | ValuesOnly = {}): Tensor | PooledWithIndices {
+export function adaptiveMaxPool3d(
+  x: Tensor,
+  outputSize: AdaptiveSize,
+  options: ReturnIndices | ValuesOnly = {},
+): Tensor | PooledWithIndices {
   return adaptiveMaxPool(3, x, outputSize, options.returnIndices);
 }
 
 /** The p-norm of each window, `(sum of x ** p) ** (1 / p)`, over the last `n` dimensions. */
-function lpPool(n: number, x: Tensor, p: number, kernelSize: number | readonly number[], options: Omit<AvgPoolOptions, 'countIncludePad' | 'divisorOverride'>): Tensor {
+function lpPool(
+  n: number,
+  x: Tensor,
+  p: number,
+  kernelSize: number | readonly number[],
+  options: Omit<AvgPoolOptions, 'countIncludePad' | 'divisorOverride'>,
+): Tensor {
   return composite(`lpPool${n}d`, () => {
     const total = avgPool(n, pow(x, p), kernelSize, { ...options, divisorOverride: 1 });
     return pow(mul(sign(total), relu(abs(total))), 1 / p);
   });
 }
-export function lpPool1d(x: Tensor, p: number, kernelSize: number | readonly number[], options: { readonly stride?: number; readonly ceilMode?: boolean } = {}): Tensor {
+export function lpPool1d(
+  x: Tensor,
+  p: number,
+  kernelSize: number | readonly number[],
+  options: { readonly stride?: number; readonly ceilMode?: boolean } = {},
+): Tensor {
   return lpPool(1, x, p, kernelSize, options);
 }
-export function lpPool2d(x: Tensor, p: number, kernelSize: number | readonly number[], options: { readonly stride?: number; readonly ceilMode?: boolean } = {}): Tensor {
+export function lpPool2d(
+  x: Tensor,
+  p: number,
+  kernelSize: number | readonly number[],
+  options: { readonly stride?: number; readonly ceilMode?: boolean } = {},
+): Tensor {
   return lpPool(2, x, p, kernelSize, options);
 }

@@ -179,5 +179,6 @@ export function requireDim(dim: number | undefined, op: string): number {
 
 /** @throws DTypeError for bool, which has no order worth the name here. */
 export function requireOrder(x: Tensor, op: string): void {
-  if (x.dtype === 'bool') throw new DTypeError('truth values have no order', { op, received: 'bool', fix: 'Convert them to an int dtype.' });
+  if (x.dtype === 'bool')
+    throw new DTypeError('truth values have no order', { op, received: 'bool', fix: 'Convert them to an int dtype.' });
 }

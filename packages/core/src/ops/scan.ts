@@ -18,6 +18,7 @@ import { requireOrder } from './reduce.js';
 import type { ValuesAndIndices } from './statistics.js';
 import { scatterAdd } from './scatter.js';
 import { assign, declare, divisorUpTo, forLoop, ifThen, unravel, vectorLoop } from './statements.js';
+import type { Stage } from './statements.js';
 import { where } from './ternary.js';
 import { exp, log, neg } from './unary.js';
 import { reshape } from './view.js';
@@ -92,14 +93,13 @@ function columnStages(ctx: LoopsContext, { axis, reverse }: ScanAttrs, combine: 
   return [{ grid: sizeOf(lead), cell, body, work: sizeOf(shape) * 2 }];
 }
 
-interface Stage {
-  readonly grid: number;
-  readonly cell: LoopVar;
-  readonly body: readonly Stmt[];
-  readonly work?: number;
-}
-
-function scan(name: string, initial: number, combine: Combine, saves: { inputs?: number[]; outputs?: number[] }, vjp: (ctx: VjpContext<ScanAttrs>, g: Tensor) => Tensor): Primitive {
+function scan(
+  name: string,
+  initial: number,
+  combine: Combine,
+  saves: { inputs?: number[]; outputs?: number[] },
+  vjp: (ctx: VjpContext<ScanAttrs>, g: Tensor) => Tensor,
+): Primitive {
   return primitive<ScanAttrs>({
     name,
     infer: ([input], { dtype }) => [{ dtype, shape: input.shape }],
@@ -117,26 +117,36 @@ function scan(name: string, initial: number, combine: Combine, saves: { inputs?:
   });
 }
 
-const cumsumPrimitive = scan('cumsum', 0, ({ b }, running, x) => b.add(running, x), {}, (ctx, g) =>
-  apply1(cumsumPrimitive, [g], { ...ctx.attrs, reverse: !ctx.attrs.reverse, dtype: g.dtype }),
+const cumsumPrimitive = scan(
+  'cumsum',
+  0,
+  ({ b }, running, x) => b.add(running, x),
+  {},
+  (ctx, g) => apply1(cumsumPrimitive, [g], { ...ctx.attrs, reverse: !ctx.attrs.reverse, dtype: g.dtype }),
 );
 
 /**
  * d(prod of x[0..k]) / dx[i] summed over k >= i. Before the first zero of a row that is the reversed running sum of g * y over x;
  * at the first zero it is the same with that zero taken for 1; behind it nothing.
  */
-const cumprodPrimitive = scan('cumprod', 1, ({ b }, running, x) => b.mul(running, x), { inputs: [0], outputs: [0] }, (ctx, g) => {
-  const { axis, reverse } = ctx.attrs;
-  const x = ctx.input(0);
-  const walk = (p: Primitive, t: Tensor, back: boolean): Tensor => apply1(p, [t], { axis, reverse: back, dtype: t.dtype });
-  const isZero = eq(x, 0);
-  const zeros = walk(cumsumPrimitive, cast(isZero, 'int32'), reverse);
-  const isFirst = logicalAnd(isZero, eq(zeros, 1));
-  const withoutFirst = walk(cumprodPrimitive, where(isFirst, 1, x), reverse);
-  const before = div(walk(cumsumPrimitive, mul(g, ctx.output(0)), !reverse), where(isZero, 1, x));
-  const at = walk(cumsumPrimitive, mul(g, withoutFirst), !reverse);
-  return where(eq(zeros, 0), before, where(isFirst, at, 0));
-});
+const cumprodPrimitive = scan(
+  'cumprod',
+  1,
+  ({ b }, running, x) => b.mul(running, x),
+  { inputs: [0], outputs: [0] },
+  (ctx, g) => {
+    const { axis, reverse } = ctx.attrs;
+    const x = ctx.input(0);
+    const walk = (p: Primitive, t: Tensor, back: boolean): Tensor => apply1(p, [t], { axis, reverse: back, dtype: t.dtype });
+    const isZero = eq(x, 0);
+    const zeros = walk(cumsumPrimitive, cast(isZero, 'int32'), reverse);
+    const isFirst = logicalAnd(isZero, eq(zeros, 1));
+    const withoutFirst = walk(cumprodPrimitive, where(isFirst, 1, x), reverse);
+    const before = div(walk(cumsumPrimitive, mul(g, ctx.output(0)), !reverse), where(isZero, 1, x));
+    const at = walk(cumsumPrimitive, mul(g, withoutFirst), !reverse);
+    return where(eq(zeros, 0), before, where(isFirst, at, 0));
+  },
+);
 
 /** out[k] = log(sum of exp(x[0..k])), so dx[i] = exp(x[i]) * sum over k >= i of g[k] * exp(-out[k]): both signs of g in logarithms. */
 const logcumsumexpPrimitive = scan(

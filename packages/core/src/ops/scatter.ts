@@ -8,7 +8,6 @@ import { formatShape, normalizeAxis, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
 import type { LoopsContext, Primitive, TensorType, VjpContext } from '../graph/primitive.js';
 import type { Expr } from '../ir/expr.js';
-import type { ReduceOp, Stmt } from '../ir/kernel.js';
 import { apply1 } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -20,6 +19,7 @@ import { primitive } from './define.js';
 import { constantOf, zerosOf } from './fill.js';
 import { gather, indexSelect, requireIndex } from './gather.js';
 import { divisorUpTo, forLoop, ifThen, inRange, unravel, vectorLoop, wrapIndex } from './statements.js';
+import type { Stage } from './statements.js';
 import { pad } from './pad.js';
 import { where } from './ternary.js';
 import { expand, reshape } from './view.js';
@@ -37,22 +37,29 @@ function checkScatter(inputs: readonly TensorType[], axis: number, op: string): 
   const [target, index, source] = inputs;
   requireIndex(index, op);
   if (target.dtype !== source.dtype) {
-    throw new DTypeError(`a ${target.dtype} tensor and a ${source.dtype} source`, { op, received: [target.dtype, source.dtype], expected: 'one dtype' });
+    throw new DTypeError(`a ${target.dtype} tensor and a ${source.dtype} source`, {
+      op,
+      received: [target.dtype, source.dtype],
+      expected: 'one dtype',
+    });
   }
   const fits = (shape: Shape, along: boolean): boolean =>
     shape.length === index.shape.length && index.shape.every((extent, i) => (i === axis && !along) || extent <= shape[i]);
   if (!fits(target.shape, false) || !fits(source.shape, true)) {
-    throw new ShapeError(`shapes ${formatShape(target.shape)}, index ${formatShape(index.shape)} and source ${formatShape(source.shape)} do not fit`, {
-      op,
-      received: inputs.map((i) => i.shape),
-      expected: `as many axes; the index no larger than the source, nor than the tensor except along axis ${axis}`,
-    });
+    throw new ShapeError(
+      `shapes ${formatShape(target.shape)}, index ${formatShape(index.shape)} and source ${formatShape(source.shape)} do not fit`,
+      {
+        op,
+        received: inputs.map((i) => i.shape),
+        expected: `as many axes; the index no larger than the source, nor than the tensor except along axis ${axis}`,
+      },
+    );
   }
   return [target];
 }
 
 /** One cell for each line of the index along the axis; long lines are shared by the owners of their places. */
-function scatterStages(ctx: LoopsContext, axis: number, mode: Mode): ReturnType<LoopsLoweringStages> {
+function scatterStages(ctx: LoopsContext, axis: number, mode: Mode): readonly Stage[] {
   const { b } = ctx;
   const target = ctx.outputs[0].shape;
   const index = ctx.inputs[1].shape;
@@ -72,7 +79,6 @@ function scatterStages(ctx: LoopsContext, axis: number, mode: Mode): ReturnType<
   const body = [forLoop(step, index[axis], [ifThen(mine, [ctx.store(0, line.with(axis, place), ctx.load(2, from), mode)])])];
   return [{ grid: count * share, cell, body, work: sizeOf(index) * 6 * share }];
 }
-type LoopsLoweringStages = (ctx: LoopsContext) => readonly { readonly grid: number; readonly cell: ReturnType<LoopsContext['b']['loopVar']>; readonly body: readonly Stmt[]; readonly work?: number }[];
 
 const scatterPrimitive = primitive<AxisAttrs>({
   name: 'scatter',
@@ -102,7 +108,10 @@ function scatterRule(ctx: VjpContext<AxisAttrs>, g: Tensor | null, overwrites: b
 /** Zeros around a gradient whose source was larger than the index. */
 function padTo(g: Tensor, shape: Shape): Tensor {
   if (g.shape.every((extent, i) => extent === shape[i])) return g;
-  return pad(g, shape.flatMap((_, i) => [0, shape[shape.length - 1 - i] - g.shape[shape.length - 1 - i]]));
+  return pad(
+    g,
+    shape.flatMap((_, i) => [0, shape[shape.length - 1 - i] - g.shape[shape.length - 1 - i]]),
+  );
 }
 
 type ReduceAttrs = { readonly axis: number; readonly reduce: 'mul' | 'max' | 'min' };
@@ -154,12 +163,20 @@ const indexAddPrimitive = primitive<AxisAttrs>({
     const [target, index, source] = inputs;
     requireIndex(index, 'indexAdd');
     const expected = index.shape.length === 1 ? target.shape.with(axis, index.shape[0]) : null;
-    if (expected === null || target.dtype !== source.dtype || expected.length !== source.shape.length || expected.some((e, i) => e !== source.shape[i])) {
-      throw new ShapeError(`tensor ${target.dtype} ${formatShape(target.shape)}, index ${formatShape(index.shape)} and source ${source.dtype} ${formatShape(source.shape)} do not fit`, {
-        op: 'indexAdd',
-        received: inputs.map((i) => i.shape),
-        expected: `a 1-d index and a source of the tensor's dtype and shape, with the length of the index along axis ${axis}`,
-      });
+    if (
+      expected === null ||
+      target.dtype !== source.dtype ||
+      expected.length !== source.shape.length ||
+      expected.some((e, i) => e !== source.shape[i])
+    ) {
+      throw new ShapeError(
+        `tensor ${target.dtype} ${formatShape(target.shape)}, index ${formatShape(index.shape)} and source ${source.dtype} ${formatShape(source.shape)} do not fit`,
+        {
+          op: 'indexAdd',
+          received: inputs.map((i) => i.shape),
+          expected: `a 1-d index and a source of the tensor's dtype and shape, with the length of the index along axis ${axis}`,
+        },
+      );
     }
     return [target];
   },
@@ -202,7 +219,7 @@ function combineAdd({ b }: LoopsContext, x: Expr, y: Expr): Expr {
 }
 
 /** indexAdd along the last axis: lines of single elements. */
-function indexAddLines(ctx: LoopsContext, axis: number): ReturnType<LoopsLoweringStages> {
+function indexAddLines(ctx: LoopsContext, axis: number): readonly Stage[] {
   const { b } = ctx;
   const target = ctx.outputs[0].shape;
   const source = ctx.inputs[2].shape;
@@ -213,7 +230,9 @@ function indexAddLines(ctx: LoopsContext, axis: number): ReturnType<LoopsLowerin
   const line = unravel(b, b.index(cell), lines);
   const place = wrapIndex(b, ctx.load(1, [b.index(step)]), target[axis]);
   const value = ctx.load(2, line.with(axis, b.index(step)));
-  const body = [forLoop(step, source[axis], [ifThen(inRange(b, place, target[axis]), [ctx.store(0, line.with(axis, place), value, 'add')])])];
+  const body = [
+    forLoop(step, source[axis], [ifThen(inRange(b, place, target[axis]), [ctx.store(0, line.with(axis, place), value, 'add')])]),
+  ];
   return [{ grid: sizeOf(lines), cell, body, work: sizeOf(source) * 6 }];
 }
 

@@ -25,12 +25,19 @@ const searchPrimitive = primitive<SearchAttrs>({
   name: 'searchsorted',
   infer([sorted, values]) {
     const rows = sorted.shape.slice(0, -1);
-    if (sorted.shape.length === 0 || sorted.dtype !== values.dtype || (rows.length > 0 && rows.some((extent, i) => extent !== values.shape[i]))) {
-      throw new ShapeError(`sorted ${sorted.dtype} ${formatShape(sorted.shape)} and values ${values.dtype} ${formatShape(values.shape)} do not fit`, {
-        op: 'searchsorted',
-        received: [sorted.shape, values.shape],
-        expected: 'one dtype, and a vector, or rows with the leading extents of the values',
-      });
+    if (
+      sorted.shape.length === 0 ||
+      sorted.dtype !== values.dtype ||
+      (rows.length > 0 && rows.some((extent, i) => extent !== values.shape[i]))
+    ) {
+      throw new ShapeError(
+        `sorted ${sorted.dtype} ${formatShape(sorted.shape)} and values ${values.dtype} ${formatShape(values.shape)} do not fit`,
+        {
+          op: 'searchsorted',
+          received: [sorted.shape, values.shape],
+          expected: 'one dtype, and a vector, or rows with the leading extents of the values',
+        },
+      );
     }
     return [{ dtype: 'int64', shape: values.shape }];
   },
@@ -167,11 +174,13 @@ export interface BincountOptions {
 /** How often 0, 1, 2, ... occur in a vector of whole numbers: int64 (the dtype of the weights, if any). Reads the data. */
 export function bincount(x: Tensor, { weights = null, minlength = 0 }: BincountOptions = {}): Tensor {
   requireIndex(x, 'bincount');
-  if (x.shape.length !== 1) throw new ShapeError(`shape ${formatShape(x.shape)}`, { op: 'bincount', received: x.shape, expected: 'a vector' });
+  if (x.shape.length !== 1)
+    throw new ShapeError(`shape ${formatShape(x.shape)}`, { op: 'bincount', received: x.shape, expected: 'a vector' });
   const data = readSync(x);
   let bins = minlength;
   for (const value of data) {
-    if (value < 0) throw new ArgumentError(`the element ${value} is negative`, { op: 'bincount', received: value, expected: 'whole numbers from 0 on' });
+    if (value < 0)
+      throw new ArgumentError(`the element ${value} is negative`, { op: 'bincount', received: value, expected: 'whole numbers from 0 on' });
     bins = Math.max(bins, Number(value) + 1);
   }
   return composite('bincount', () => {
@@ -188,7 +197,8 @@ export interface HistogramOptions {
 }
 /** How many elements lie in each of `bins` equal parts of [min, max], the last part with its end; float32. */
 export function histc(x: Tensor, { bins = 100, min, max }: HistogramOptions): Tensor {
-  if (!(max > min) || !Number.isInteger(bins) || bins < 1) throw new ArgumentError(`${bins} bins from ${min} to ${max}`, { op: 'histc', expected: 'at least one bin, and min < max' });
+  if (!(max > min) || !Number.isInteger(bins) || bins < 1)
+    throw new ArgumentError(`${bins} bins from ${min} to ${max}`, { op: 'histc', expected: 'at least one bin, and min < max' });
   const data = readSync(x);
   const result = new Float32Array(bins);
   for (const raw of data) {
@@ -201,7 +211,8 @@ export function histc(x: Tensor, { bins = 100, min, max }: HistogramOptions): Te
 
 /** Whether both tensors have one shape and equal elements. Reads the data. */
 export function equal(a: Tensor, b: Tensor): boolean {
-  if (sizeOf(a.shape) !== sizeOf(b.shape) || a.shape.some((extent, i) => extent !== b.shape[i]) || a.shape.length !== b.shape.length) return false;
+  if (sizeOf(a.shape) !== sizeOf(b.shape) || a.shape.some((extent, i) => extent !== b.shape[i]) || a.shape.length !== b.shape.length)
+    return false;
   const [x, y] = [readSync(a), readSync(b)];
   const wide = dtypeInfo[a.dtype].compute === 'i64' || dtypeInfo[b.dtype].compute === 'i64';
   for (let i = 0; i < x.length; i++) if (wide ? x[i] != y[i] : x[i] !== y[i]) return false;

@@ -204,7 +204,11 @@ export function topk(x: Tensor, k: number, dim = -1, { largest = true }: TopkOpt
   const axis = normalizeAxis(dim, x.shape.length, 'topk');
   const size = x.shape[axis] ?? 1;
   if (!Number.isInteger(k) || k < 0 || k > size) {
-    throw new ArgumentError(`k is ${k}, and there are ${size} elements along axis ${axis}`, { op: 'topk', received: k, expected: `a whole number from 0 to ${size}` });
+    throw new ArgumentError(`k is ${k}, and there are ${size} elements along axis ${axis}`, {
+      op: 'topk',
+      received: k,
+      expected: `a whole number from 0 to ${size}`,
+    });
   }
   return composite('topk', () => {
     const sorted = sortAlong(x, axis, largest);
@@ -218,7 +222,11 @@ export function kthvalue(x: Tensor, k: number, dim = -1, keepdim = false): Value
   const axis = normalizeAxis(dim, x.shape.length, 'kthvalue');
   const size = x.shape[axis] ?? 1;
   if (!Number.isInteger(k) || k < 1 || k > size) {
-    throw new ArgumentError(`k is ${k}, and there are ${size} elements along axis ${axis}`, { op: 'kthvalue', received: k, expected: `a whole number from 1 to ${size}` });
+    throw new ArgumentError(`k is ${k}, and there are ${size} elements along axis ${axis}`, {
+      op: 'kthvalue',
+      received: k,
+      expected: `a whole number from 1 to ${size}`,
+    });
   }
   return composite('kthvalue', () => {
     const sorted = sortAlong(x, axis, false);
@@ -251,7 +259,8 @@ export function median(x: Tensor, dim?: number, keepdim = false): Tensor | Value
 
 /** The q-quantile (0 to 1) along `dim`, or of all elements, by linear interpolation between neighbours. */
 export function quantile(x: Tensor, q: number, dim?: number, keepdim = false): Tensor {
-  if (!(q >= 0 && q <= 1)) throw new ArgumentError(`the quantile ${q} does not exist`, { op: 'quantile', received: q, expected: 'a number from 0 to 1' });
+  if (!(q >= 0 && q <= 1))
+    throw new ArgumentError(`the quantile ${q} does not exist`, { op: 'quantile', received: q, expected: 'a number from 0 to 1' });
   return composite('quantile', () => {
     const source = dim === undefined ? reshape(x, [-1]) : x;
     const axis = normalizeAxis(dim ?? 0, source.shape.length, 'quantile');
@@ -266,4 +275,3 @@ export function quantile(x: Tensor, q: number, dim?: number, keepdim = false): T
     return keepdim ? mul(kept, 1) : reshape(kept, source.shape.toSpliced(axis, 1));
   });
 }
-

@@ -3,6 +3,15 @@ import type { Shape } from '../graph/layout.js';
 import type { Expr, ExprBuilder, Local, LoopVar } from '../ir/expr.js';
 import type { ReduceOp, Stmt } from '../ir/kernel.js';
 
+/** One parallel loop of a loops lowering. */
+export interface Stage {
+  readonly grid: number;
+  readonly cell: LoopVar;
+  readonly body: readonly Stmt[];
+  /** Rough instructions in all. */
+  readonly work?: number;
+}
+
 export function forLoop(variable: LoopVar, extent: number | Expr, body: readonly Stmt[]): Stmt {
   return { kind: 'for', variable, extent, mode: 'serial', body };
 }

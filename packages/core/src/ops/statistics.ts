@@ -80,7 +80,12 @@ export function logsumexp(x: Tensor, dim?: Axes, keepdim = false): Tensor {
     const axes = reductionAxes(real, dim, 'logsumexp');
     const from = pivot(real, axes);
     const kept = add(log(sum(exp(sub(real, from)), axes, true)), from);
-    return keepdim ? kept : reshape(kept, real.shape.filter((_, axis) => !axes.includes(axis)));
+    return keepdim
+      ? kept
+      : reshape(
+          kept,
+          real.shape.filter((_, axis) => !axes.includes(axis)),
+        );
   });
 }
 
@@ -140,7 +145,15 @@ function argExtreme(x: Tensor, dim: number | null | undefined, keepdim: boolean,
     if (source.shape.length === 0) return cast(reshape(mul(cast(stopGradient(x), 'float32'), 0), []), 'int64');
     const extreme = op === 'argmax' ? amax(source, axis, true) : amin(source, axis, true);
     const position = cast(firstExtreme(source, axis, keepdim, extreme), 'int64');
-    return keepdim && (dim === undefined || dim === null) ? reshape(position, keptShape(x.shape, x.shape.map((_, i) => i))) : position;
+    return keepdim && (dim === undefined || dim === null)
+      ? reshape(
+          position,
+          keptShape(
+            x.shape,
+            x.shape.map((_, i) => i),
+          ),
+        )
+      : position;
   });
 }
 
@@ -195,12 +208,19 @@ export function min(x: Tensor, dim?: number, keepdim = false): Tensor | ValuesAn
 }
 
 /** `x / max(norm(x), eps)` along `dim`. */
-export function normalize(x: Tensor, { p = 2, dim = 1, eps = 1e-12 }: { readonly p?: number; readonly dim?: number; readonly eps?: number } = {}): Tensor {
+export function normalize(
+  x: Tensor,
+  { p = 2, dim = 1, eps = 1e-12 }: { readonly p?: number; readonly dim?: number; readonly eps?: number } = {},
+): Tensor {
   return composite('normalize', () => div(x, maximum(norm(x, p, dim, true), eps)));
 }
 
 /** The cosine of the angle between `a` and `b` along `dim`, each norm at least `eps`. */
-export function cosineSimilarity(a: Tensor, b: Tensor, { dim = 1, eps = 1e-8 }: { readonly dim?: number; readonly eps?: number } = {}): Tensor {
+export function cosineSimilarity(
+  a: Tensor,
+  b: Tensor,
+  { dim = 1, eps = 1e-8 }: { readonly dim?: number; readonly eps?: number } = {},
+): Tensor {
   return composite('cosineSimilarity', () => {
     const unit = (x: Tensor): Tensor => div(x, maximum(norm(x, 2, dim, true), eps));
     return sum(mul(unit(a), unit(b)), dim);

@@ -2,6 +2,7 @@
 import type { Primitive } from '../graph/primitive.js';
 import { binaryPrimitives } from './binary.js';
 import { castPrimitives } from './cast.js';
+import { controlPrimitives } from './control-trace.js';
 import { contractPrimitives } from './contract.js';
 import { convPrimitives } from './conv-primitives.js';
 import { createPrimitives } from './create.js';
@@ -43,4 +44,5 @@ export const allPrimitives: readonly Primitive[] = [
   ...joinPrimitives,
   ...viewPrimitives,
   writeViewPrimitive,
+  ...Object.values(controlPrimitives),
 ];

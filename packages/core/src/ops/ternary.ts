@@ -17,17 +17,16 @@ const wherePrimitive = pointwise({
   dtype(inputs) {
     const [condition, a, b] = inputs;
     if (condition.dtype !== 'bool' || a.dtype !== b.dtype) {
-      throw new DTypeError(`inputs of ${condition.dtype}, ${a.dtype} and ${b.dtype}`, { op: 'where', expected: 'bool and twice one dtype' });
+      throw new DTypeError(`inputs of ${condition.dtype}, ${a.dtype} and ${b.dtype}`, {
+        op: 'where',
+        expected: 'bool and twice one dtype',
+      });
     }
     return a.dtype;
   },
   element: (b, [condition, x, y]) => b.select(condition, x, y),
   saves: { inputs: [0] },
-  vjp: (ctx, g) => [
-    null,
-    ctx.needs(1) ? where(ctx.input(0), g, 0) : null,
-    ctx.needs(2) ? where(ctx.input(0), 0, g) : null,
-  ],
+  vjp: (ctx, g) => [null, ctx.needs(1) ? where(ctx.input(0), g, 0) : null, ctx.needs(2) ? where(ctx.input(0), 0, g) : null],
 });
 
 export const ternaryPrimitives = [wherePrimitive];
@@ -36,7 +35,13 @@ export const ternaryPrimitives = [wherePrimitive];
 export function where(condition: Tensor, a: TensorOrScalar, b: TensorOrScalar): Tensor {
   const mask = cast(condition, 'bool');
   const dtype = a instanceof Tensor || b instanceof Tensor ? resultType(a, b) : promoteWithNumber(scalarDType(a), b);
-  if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && shapesEqual(a.shape, b.shape) && shapesEqual(mask.shape, a.shape)) {
+  if (
+    a instanceof Tensor &&
+    b instanceof Tensor &&
+    a.dtype === b.dtype &&
+    shapesEqual(a.shape, b.shape) &&
+    shapesEqual(mask.shape, a.shape)
+  ) {
     return apply1(wherePrimitive, [mask, a, b]);
   }
   const shape = broadcastShapes(mask.shape, broadcastShapes(shapeOf(a), shapeOf(b), 'where'), 'where');

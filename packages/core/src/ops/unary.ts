@@ -67,7 +67,11 @@ function predicate(name: string, element: (b: ExprBuilder, x: Expr) => Expr): Pr
 const num = (b: ExprBuilder, like: Expr, value: number): Expr => b.const(like.type, value);
 const isFloatExpr = (x: Expr): boolean => x.type === 'f32' || x.type === 'f64';
 
-const negPrimitive = fromNothing('neg', (b, x) => b.unary('neg', x), (_, g) => [neg(g)]);
+const negPrimitive = fromNothing(
+  'neg',
+  (b, x) => b.unary('neg', x),
+  (_, g) => [neg(g)],
+);
 const absPrimitive = fromInput('abs', 'abs', (g, x) => mul(g, sign(x)));
 const signPrimitive = fromNothing(
   'sign',
@@ -77,14 +81,35 @@ const signPrimitive = fromNothing(
   },
   () => [null],
 );
-const floorPrimitive = fromNothing('floor', (b, x) => b.unary('floor', x), () => [null]);
-const ceilPrimitive = fromNothing('ceil', (b, x) => b.unary('ceil', x), () => [null]);
-const roundPrimitive = fromNothing('round', (b, x) => b.unary('roundEven', x), () => [null]);
-const truncPrimitive = fromNothing('trunc', (b, x) => b.unary('trunc', x), () => [null]);
+const floorPrimitive = fromNothing(
+  'floor',
+  (b, x) => b.unary('floor', x),
+  () => [null],
+);
+const ceilPrimitive = fromNothing(
+  'ceil',
+  (b, x) => b.unary('ceil', x),
+  () => [null],
+);
+const roundPrimitive = fromNothing(
+  'round',
+  (b, x) => b.unary('roundEven', x),
+  () => [null],
+);
+const truncPrimitive = fromNothing(
+  'trunc',
+  (b, x) => b.unary('trunc', x),
+  () => [null],
+);
 
 const sqrtPrimitive = fromOutput('sqrt', 'sqrt', (g, y) => div(g, mul(y, 2)), 4);
 const rsqrtPrimitive = fromOutput('rsqrt', 'rsqrt', (g, y) => mul(mul(g, -0.5), mul(y, mul(y, y))), 6);
-const reciprocalPrimitive = fromOutput('reciprocal', (b, x) => b.binary('div', num(b, x, 1), x), (g, y) => neg(mul(g, mul(y, y))), 3);
+const reciprocalPrimitive = fromOutput(
+  'reciprocal',
+  (b, x) => b.binary('div', num(b, x, 1), x),
+  (g, y) => neg(mul(g, mul(y, y))),
+  3,
+);
 const expPrimitive = fromOutput('exp', 'exp', (g, y) => mul(g, y), 12);
 const exp2Primitive = fromOutput('exp2', 'exp2', (g, y) => mul(g, mul(y, Math.LN2)), 12);
 const expm1Primitive = fromOutput('expm1', 'expm1', (g, y) => mul(g, add(y, 1)), 20);
@@ -115,7 +140,11 @@ const erfinvPrimitive = fromOutput('erfinv', 'erfinv', (g, y) => mul(g, mul(exp(
 const lgammaPrimitive = fromInput('lgamma', 'lgamma', (g, x) => mul(g, digamma(x)), 60);
 const digammaPrimitive = fromInput('digamma', 'digamma', (g, x) => mul(g, polygamma(1, x)), 60);
 const sigmoidPrimitive = fromOutput('sigmoid', 'sigmoid', (g, y) => mul(g, mul(y, sub(1, y))), 14);
-const reluPrimitive = fromOutput('relu', (b, x) => b.select(b.binary('lt', x, num(b, x, 0)), num(b, x, 0), x), (g, y) => where(gt(y, 0), g, 0));
+const reluPrimitive = fromOutput(
+  'relu',
+  (b, x) => b.select(b.binary('lt', x, num(b, x, 0)), num(b, x, 0), x),
+  (g, y) => where(gt(y, 0), g, 0),
+);
 
 const polygammaPrimitive = register(
   pointwise<{ readonly n: number }>({
@@ -279,7 +308,8 @@ export function logicalNot(x: Tensor): Tensor {
 }
 /** All bits inverted; of bool, the negation. @throws DTypeError for floats. */
 export function bitwiseNot(x: Tensor): Tensor {
-  if (dtypeInfo[x.dtype].kind === 'float') throw new DTypeError(`${x.dtype} has no bits to invert`, { op: 'bitwiseNot', expected: 'an int or bool tensor' });
+  if (dtypeInfo[x.dtype].kind === 'float')
+    throw new DTypeError(`${x.dtype} has no bits to invert`, { op: 'bitwiseNot', expected: 'an int or bool tensor' });
   return apply1(bitwiseNotPrimitive, [x]);
 }
 export { isNaN as isnan, isInf as isinf, isFinite as isfinite };

@@ -9,7 +9,12 @@ import { permute, reshape } from './view.js';
 import { asStrided } from './view-slice.js';
 
 function requireImages(x: Tensor, op: string): void {
-  if (x.shape.length !== 4) throw new ShapeError(`an input of shape ${formatShape(x.shape)}`, { op, received: x.shape, expected: '[batch, channels, height, width]' });
+  if (x.shape.length !== 4)
+    throw new ShapeError(`an input of shape ${formatShape(x.shape)}`, {
+      op,
+      received: x.shape,
+      expected: '[batch, channels, height, width]',
+    });
 }
 
 /** [N, C r r, H, W] to [N, C, H r, W r] (Shi et al., arXiv:1609.05158). */
@@ -17,7 +22,8 @@ export function pixelShuffle(x: Tensor, upscaleFactor: number): Tensor {
   requireImages(x, 'pixelShuffle');
   const [n, c, h, w] = x.shape;
   const r = upscaleFactor;
-  if (c % (r * r) !== 0) throw new ShapeError(`${c} channels`, { op: 'pixelShuffle', received: x.shape, expected: `a multiple of ${r * r}` });
+  if (c % (r * r) !== 0)
+    throw new ShapeError(`${c} channels`, { op: 'pixelShuffle', received: x.shape, expected: `a multiple of ${r * r}` });
   return composite('pixelShuffle', () =>
     reshape(permute(reshape(x, [n, c / (r * r), r, r, h, w]), [0, 1, 4, 2, 5, 3]), [n, c / (r * r), h * r, w * r]),
   );
@@ -27,7 +33,8 @@ export function pixelUnshuffle(x: Tensor, downscaleFactor: number): Tensor {
   requireImages(x, 'pixelUnshuffle');
   const [n, c, h, w] = x.shape;
   const r = downscaleFactor;
-  if (h % r !== 0 || w % r !== 0) throw new ShapeError(`images of ${h} x ${w}`, { op: 'pixelUnshuffle', received: x.shape, expected: `multiples of ${r}` });
+  if (h % r !== 0 || w % r !== 0)
+    throw new ShapeError(`images of ${h} x ${w}`, { op: 'pixelUnshuffle', received: x.shape, expected: `multiples of ${r}` });
   return composite('pixelUnshuffle', () =>
     reshape(permute(reshape(x, [n, c, h / r, r, w / r, r]), [0, 1, 3, 5, 2, 4]), [n, c * r * r, h / r, w / r]),
   );
@@ -50,7 +57,12 @@ export function unfold2d(x: Tensor, kernelSize: number | readonly number[], opti
     const source = pad(x, [padding[1], padding[1], padding[0], padding[0]]);
     const [n, c, h, w] = source.shape;
     const count = [h, w].map((size, d) => Math.floor((size - dilation[d] * (kernel[d] - 1) - 1) / stride[d]) + 1);
-    if (count.some((windows) => windows < 1)) throw new ShapeError(`a kernel of ${formatShape(kernel)} on images of ${h} x ${w}`, { op, received: x.shape, expected: 'images at least as large as the kernel' });
+    if (count.some((windows) => windows < 1))
+      throw new ShapeError(`a kernel of ${formatShape(kernel)} on images of ${h} x ${w}`, {
+        op,
+        received: x.shape,
+        expected: 'images at least as large as the kernel',
+      });
     const windows = asStrided(
       source,
       [n, c, kernel[0], kernel[1], count[0], count[1]],

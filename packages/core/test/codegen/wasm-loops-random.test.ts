@@ -19,8 +19,9 @@ function check(seed: number, sharedMemory: boolean): void {
 }
 
 describe('random loop kernels compute what the interpreter computes, bit for bit', () => {
-  const rounds = Number(process.env.TRIREME_FUZZ ?? 300);
-  const first = Number(process.env.TRIREME_FUZZ_SEED ?? 0);
+  const environment = typeof process === 'object' ? process.env : {};
+  const rounds = Number(environment.TRIREME_FUZZ ?? 300);
+  const first = Number(environment.TRIREME_FUZZ_SEED ?? 0);
   it('in plain memory', () => {
     for (let seed = first; seed < first + rounds; seed++) check(seed, false);
   }, 600000);

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { add, collectGarbage, dropout, jit, manualSeed, memoryInfo, mul, nn, noGrad, optim, ones, rand, randn, sum, tensor, Tensor, TraceError, where, zeros } from '../../src/index.js';
+import { add, checkpoint, collectGarbage, dropout, grad, jit, manualSeed, memoryInfo, mul, nn, noGrad, optim, ones, rand, randn, sum, tensor, Tensor, TraceError, where, zeros } from '../../src/index.js';
 
 const numbers = (t: Tensor): number[] => Array.from(t.dataSync() as Float32Array);
 
@@ -247,4 +247,23 @@ test('run() computes off the event loop and gives the same numbers', async () =>
   const x = randn([64, 64]);
   const [a, b] = [await f.run(x), f(x)];
   expect(a.item()).toBe(b.item());
+});
+
+test('checkpoint() saves memory in a program too: the second run is not merged with the first', () => {
+  const w = Array.from({ length: 6 }, () => randn([32, 32]).mul(0.1).requiresGrad_());
+  const block = (x: Tensor, i: number): Tensor => x.matmul(w[i]).tanh().mul(1.1).exp().tanh();
+  const arena = (save: boolean): [number, number] => {
+    const f = jit((x: Tensor) => {
+      let h = x;
+      for (let i = 0; i < 6; i += 2) h = save ? checkpoint((t: Tensor) => block(block(t, i), i + 1), h) : block(block(h, i), i + 1);
+      return grad(sum(h), w);
+    });
+    const x = randn([256, 32]).requiresGrad_();
+    manualSeed(1);
+    return [f.compile(x).arenaBytes, sum(f(ones([256, 32]).requiresGrad_())[0]).item() as number];
+  };
+  const [plain, plainSum] = arena(false);
+  const [saved, savedSum] = arena(true);
+  expect(saved).toBeLessThan(0.7 * plain);
+  expect(savedSum).toBeCloseTo(plainSum, 4);
 });

@@ -64,7 +64,11 @@ export function tensorOf(t: TensorJson): Tensor {
 /** The weight that the gradients of the cases were taken with. */
 export function cotangent(shape: readonly number[], dtype: DType): Tensor {
   const size = shape.reduce((a, b) => a * b, 1);
-  return createFromArray(Array.from({ length: size }, (_, i) => (((7 * i + 3) % 11) - 5.5) / 4), dtype, shape);
+  return createFromArray(
+    Array.from({ length: size }, (_, i) => (((7 * i + 3) % 11) - 5.5) / 4),
+    dtype,
+    shape,
+  );
 }
 
 export type Arg = Tensor | number | null | Tensor[];
@@ -134,13 +138,78 @@ const adaptive =
     fn(tensors([x])[0], attrs.outputSize as number[]);
 
 const unaryNames = [
-  'neg', 'abs', 'sign', 'exp', 'exp2', 'expm1', 'log', 'log2', 'log10', 'log1p', 'sqrt', 'rsqrt', 'square', 'reciprocal', 'sin', 'cos', 'tan',
-  'asin', 'acos', 'atan', 'sinh', 'cosh', 'tanh', 'asinh', 'acosh', 'atanh', 'erf', 'erfc', 'erfinv', 'lgamma', 'digamma', 'sigmoid', 'floor',
-  'ceil', 'round', 'trunc', 'frac', 'relu', 'isNaN', 'isInf', 'isFinite', 'logicalNot', 'bitwiseNot',
+  'neg',
+  'abs',
+  'sign',
+  'exp',
+  'exp2',
+  'expm1',
+  'log',
+  'log2',
+  'log10',
+  'log1p',
+  'sqrt',
+  'rsqrt',
+  'square',
+  'reciprocal',
+  'sin',
+  'cos',
+  'tan',
+  'asin',
+  'acos',
+  'atan',
+  'sinh',
+  'cosh',
+  'tanh',
+  'asinh',
+  'acosh',
+  'atanh',
+  'erf',
+  'erfc',
+  'erfinv',
+  'lgamma',
+  'digamma',
+  'sigmoid',
+  'floor',
+  'ceil',
+  'round',
+  'trunc',
+  'frac',
+  'relu',
+  'isNaN',
+  'isInf',
+  'isFinite',
+  'logicalNot',
+  'bitwiseNot',
 ] as const satisfies readonly (keyof typeof unary)[];
 const binaryNames = [
-  'add', 'sub', 'mul', 'div', 'maximum', 'minimum', 'pow', 'atan2', 'fmod', 'remainder', 'floorDivide', 'copysign', 'hypot', 'logaddexp', 'eq',
-  'ne', 'lt', 'le', 'gt', 'ge', 'logicalAnd', 'logicalOr', 'logicalXor', 'bitwiseAnd', 'bitwiseOr', 'bitwiseXor', 'bitwiseLeftShift',
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'maximum',
+  'minimum',
+  'pow',
+  'atan2',
+  'fmod',
+  'remainder',
+  'floorDivide',
+  'copysign',
+  'hypot',
+  'logaddexp',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'gt',
+  'ge',
+  'logicalAnd',
+  'logicalOr',
+  'logicalXor',
+  'bitwiseAnd',
+  'bitwiseOr',
+  'bitwiseXor',
+  'bitwiseLeftShift',
   'bitwiseRightShift',
 ] as const satisfies readonly (keyof typeof binary)[];
 const plainActivations = ['relu6', 'silu', 'mish', 'softsign', 'hardsigmoid', 'hardswish', 'selu', 'logSigmoid', 'tanhshrink'] as const;
@@ -201,8 +270,10 @@ export const operations: Record<string, Run> = {
   var: ([a], attrs) => statistics.variance(tensors([a])[0], attrs.dim as number[], attrs.keepdim as boolean, attrs),
   std: ([a], attrs) => statistics.std(tensors([a])[0], attrs.dim as number[], attrs.keepdim as boolean, attrs),
   norm: ([a], attrs) => statistics.norm(tensors([a])[0], Number(attrs.p), attrs.dim as number[], attrs.keepdim as boolean),
-  max: ([a], attrs) => ('dim' in attrs ? pair(statistics.max(tensors([a])[0], dimOf(attrs), attrs.keepdim as boolean)) : statistics.max(tensors([a])[0])),
-  min: ([a], attrs) => ('dim' in attrs ? pair(statistics.min(tensors([a])[0], dimOf(attrs), attrs.keepdim as boolean)) : statistics.min(tensors([a])[0])),
+  max: ([a], attrs) =>
+    'dim' in attrs ? pair(statistics.max(tensors([a])[0], dimOf(attrs), attrs.keepdim as boolean)) : statistics.max(tensors([a])[0]),
+  min: ([a], attrs) =>
+    'dim' in attrs ? pair(statistics.min(tensors([a])[0], dimOf(attrs), attrs.keepdim as boolean)) : statistics.min(tensors([a])[0]),
   argmax: ([a], attrs) => statistics.argmax(tensors([a])[0], attrs.dim as number | undefined, attrs.keepdim as boolean | undefined),
   argmin: ([a], attrs) => statistics.argmin(tensors([a])[0], attrs.dim as number | undefined, attrs.keepdim as boolean | undefined),
 

@@ -47,35 +47,90 @@ describe('first and second gradients', () => {
     'min along an axis': { fn: (x) => exp(stat.min(x, 0, true).values), inputs: () => [reals([3, 4])] },
     normalize: { fn: (x) => stat.normalize(x), inputs: () => [reals([2, 3], 0.2, 1)] },
     gelu: { fn: (x) => [act.gelu(x), act.gelu(x, { approximate: 'tanh' })], inputs: () => [reals([6], -2, 2)] },
-    'smooth activations': { fn: (x) => [act.silu(x), act.mish(x), act.softplus(x), act.logSigmoid(x), act.tanhshrink(x)], inputs: () => [reals([5], -2, 2)] },
-    'piecewise activations': { fn: (x) => [act.elu(x), act.celu(x, { alpha: 0.5 }), act.selu(x), act.leakyRelu(x), act.hardswish(x), act.softsign(x)], inputs: () => [reals([5], -2, 2)] },
+    'smooth activations': {
+      fn: (x) => [act.silu(x), act.mish(x), act.softplus(x), act.logSigmoid(x), act.tanhshrink(x)],
+      inputs: () => [reals([5], -2, 2)],
+    },
+    'piecewise activations': {
+      fn: (x) => [act.elu(x), act.celu(x, { alpha: 0.5 }), act.selu(x), act.leakyRelu(x), act.hardswish(x), act.softsign(x)],
+      inputs: () => [reals([5], -2, 2)],
+    },
     glu: { fn: (x) => act.glu(x), inputs: () => [reals([2, 4])] },
     layerNorm: { fn: (x, w, b) => norm.layerNorm(x, 4, w, b), inputs: () => [reals([3, 4]), reals([4], -1, 1, 2), reals([4])] },
     rmsNorm: { fn: (x, w) => norm.rmsNorm(x, [4], w), inputs: () => [reals([3, 4]), reals([4], -1, 1, 2)] },
     groupNorm: { fn: (x, w, b) => norm.groupNorm(x, 2, w, b), inputs: () => [reals([2, 4, 3]), reals([4], -1, 1, 2), reals([4])] },
-    'batchNorm in training': { fn: (x, w, b) => norm.batchNorm(x, null, null, w, b, { training: true }), inputs: () => [reals([3, 2, 2]), reals([2], 0.5, 1, 2), reals([2])] },
-    attention: { fn: (q, k, v) => scaledDotProductAttention(q, k, v, { isCausal: true }), inputs: () => [reals([1, 2, 3, 2]), reals([1, 2, 3, 2], -1, 1, 2), reals([1, 2, 3, 2], -1, 1, 3)] },
-    'crossEntropy of indices': { fn: (x) => loss.crossEntropy(x, whole([0, 2, 1]), { labelSmoothing: 0.1, ignoreIndex: 1 }), inputs: () => [reals([3, 4])] },
-    'crossEntropy of probabilities': { fn: (x, p) => loss.crossEntropy(x, stat.softmax(p, 1)), inputs: () => [reals([2, 3]), reals([2, 3], -1, 1, 2)] },
+    'batchNorm in training': {
+      fn: (x, w, b) => norm.batchNorm(x, null, null, w, b, { training: true }),
+      inputs: () => [reals([3, 2, 2]), reals([2], 0.5, 1, 2), reals([2])],
+    },
+    attention: {
+      fn: (q, k, v) => scaledDotProductAttention(q, k, v, { isCausal: true }),
+      inputs: () => [reals([1, 2, 3, 2]), reals([1, 2, 3, 2], -1, 1, 2), reals([1, 2, 3, 2], -1, 1, 3)],
+    },
+    'crossEntropy of indices': {
+      fn: (x) => loss.crossEntropy(x, whole([0, 2, 1]), { labelSmoothing: 0.1, ignoreIndex: 1 }),
+      inputs: () => [reals([3, 4])],
+    },
+    'crossEntropy of probabilities': {
+      fn: (x, p) => loss.crossEntropy(x, stat.softmax(p, 1)),
+      inputs: () => [reals([2, 3]), reals([2, 3], -1, 1, 2)],
+    },
     bceWithLogits: { fn: (x, y) => loss.bceWithLogits(x, y), inputs: () => [reals([5], -2, 2), reals([5], 0, 1, 2)] },
-    regression: { fn: (x, y) => [loss.mseLoss(x, y), loss.huberLoss(x, y, { delta: 0.4 }), loss.smoothL1Loss(x, y)], inputs: () => [reals([6]), reals([6], -0.7, 1.3, 2)] },
+    regression: {
+      fn: (x, y) => [loss.mseLoss(x, y), loss.huberLoss(x, y, { delta: 0.4 }), loss.smoothL1Loss(x, y)],
+      inputs: () => [reals([6]), reals([6], -0.7, 1.3, 2)],
+    },
     klDiv: { fn: (x, y) => loss.klDiv(x, y), inputs: () => [reals([4]), reals([4], 0.1, 1)] },
     interpolate: {
-      fn: (x) => [interpolate(x, { size: [5, 3], mode: 'bilinear' }), interpolate(x, { scaleFactor: 1.5, mode: 'bicubic', alignCorners: true }), interpolate(x, { size: 2 })],
+      fn: (x) => [
+        interpolate(x, { size: [5, 3], mode: 'bilinear' }),
+        interpolate(x, { scaleFactor: 1.5, mode: 'bicubic', alignCorners: true }),
+        interpolate(x, { size: 2 }),
+      ],
       inputs: () => [reals([1, 1, 3, 4])],
     },
-    einsum: { fn: (x, y, z) => [einsum('ij,jk,kl->li', x, y, z), einsum('ii->i', y), einsum('ii', y)], inputs: () => [reals([2, 3]), reals([3, 3], -1, 1, 2), reals([3, 2], -1, 1, 3)] },
+    einsum: {
+      fn: (x, y, z) => [einsum('ij,jk,kl->li', x, y, z), einsum('ii->i', y), einsum('ii', y)],
+      inputs: () => [reals([2, 3]), reals([3, 3], -1, 1, 2), reals([3, 2], -1, 1, 3)],
+    },
     linear: { fn: (x, w, b) => exp(linear(x, w, b)), inputs: () => [reals([2, 2, 3]), reals([2, 3], -1, 1, 2), reals([2])] },
     'moving elements': {
-      fn: (x) => [tile(x, [2, 1]), roll(x, [1, -1], [0, 1]), repeatInterleave(x, [1, 0, 2], 1), tril(x), pad(x, [1, 1], { mode: 'circular' }), diff(x), diagEmbed(x, -1), exp(pad(x, [2, 1], { mode: 'reflect' }))],
+      fn: (x) => [
+        tile(x, [2, 1]),
+        roll(x, [1, -1], [0, 1]),
+        repeatInterleave(x, [1, 0, 2], 1),
+        tril(x),
+        pad(x, [1, 1], { mode: 'circular' }),
+        diff(x),
+        diagEmbed(x, -1),
+        exp(pad(x, [2, 1], { mode: 'reflect' })),
+      ],
       inputs: () => [reals([2, 3])],
     },
-    joining: { fn: (x, y) => [stack([x, y], -1), concat([x, mul(x, y)], 1), ...meshgrid([sum(x, 1), sum(y, 0)])], inputs: () => [reals([2, 3]), reals([2, 3], -1, 1, 2)] },
-    images: { fn: (x) => [exp(pixelShuffle(x, 2)), exp(pixelUnshuffle(x, 2)), exp(unfold2d(x, 2, { padding: 1 }))], inputs: () => [reals([1, 4, 2, 2])] },
+    joining: {
+      fn: (x, y) => [stack([x, y], -1), concat([x, mul(x, y)], 1), ...meshgrid([sum(x, 1), sum(y, 0)])],
+      inputs: () => [reals([2, 3]), reals([2, 3], -1, 1, 2)],
+    },
+    images: {
+      fn: (x) => [exp(pixelShuffle(x, 2)), exp(pixelUnshuffle(x, 2)), exp(unfold2d(x, 2, { padding: 1 }))],
+      inputs: () => [reals([1, 4, 2, 2])],
+    },
     'lp pooling': { fn: (x) => lpPool2d(x, 2, 2), inputs: () => [reals([1, 1, 4, 4], 0.2, 1)] },
-    selecting: { fn: (x) => [exp(topk(x, 2, 1).values), exp(kthvalue(x, 2, 0).values), exp(median(x)), exp(quantile(x, 0.3))], inputs: () => [reals([3, 5])] },
-    masks: { fn: (x, y) => [exp(maskedSelect(x, createFromArray([1, 0, 1], 'bool', [3]))), exp(maskedScatter(x, createFromArray([1, 0, 1], 'bool', [3]), y))], inputs: () => [reals([2, 3]), reals([6], -1, 1, 2)] },
-    mixing: { fn: (x, y) => [lerp(x, y, 0.3), addcmul(x, y, y, { value: 2 }), clamp(x, { min: y })], inputs: () => [reals([4]), reals([4], -0.8, 1.1, 2)] },
+    selecting: {
+      fn: (x) => [exp(topk(x, 2, 1).values), exp(kthvalue(x, 2, 0).values), exp(median(x)), exp(quantile(x, 0.3))],
+      inputs: () => [reals([3, 5])],
+    },
+    masks: {
+      fn: (x, y) => [
+        exp(maskedSelect(x, createFromArray([1, 0, 1], 'bool', [3]))),
+        exp(maskedScatter(x, createFromArray([1, 0, 1], 'bool', [3]), y)),
+      ],
+      inputs: () => [reals([2, 3]), reals([6], -1, 1, 2)],
+    },
+    mixing: {
+      fn: (x, y) => [lerp(x, y, 0.3), addcmul(x, y, y, { value: 2 }), clamp(x, { min: y })],
+      inputs: () => [reals([4]), reals([4], -0.8, 1.1, 2)],
+    },
   };
   for (const [name, { fn, inputs, order = 2 }] of Object.entries(rows)) {
     test(name, () => scope(() => checkGrads(fn, inputs(), { order, name, atol: 3e-5 })));
@@ -115,8 +170,14 @@ describe('gradients at special points', () => {
 
 describe('memory', () => {
   test('a composite leaves nothing behind but its result', () => {
-    const x = float(Array.from({ length: 24 }, (_, i) => i / 24), [2, 3, 4]);
-    const image = float(Array.from({ length: 64 }, (_, i) => i / 64), [1, 4, 4, 4]);
+    const x = float(
+      Array.from({ length: 24 }, (_, i) => i / 24),
+      [2, 3, 4],
+    );
+    const image = float(
+      Array.from({ length: 64 }, (_, i) => i / 64),
+      [1, 4, 4, 4],
+    );
     const runs: (() => Tensor)[] = [
       () => stat.softmax(x, 1),
       () => act.gelu(x),

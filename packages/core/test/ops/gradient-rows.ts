@@ -1,6 +1,6 @@
 /** For every primitive with a gradient: functions of float64 tensors that reach it, at points where they are smooth. */
 import * as b from '../../src/ops/binary.js';
-import { cast } from '../../src/ops/cast.js';
+import { barrier, cast } from '../../src/ops/cast.js';
 import * as conv from '../../src/ops/conv.js';
 import { einsum } from '../../src/ops/einsum.js';
 import { embedding, gather, indexSelect, take } from '../../src/ops/gather.js';
@@ -34,7 +34,11 @@ export function reals(shape: readonly number[], lo = -1, hi = 1, seed = 1): Tens
   const n = sizeOf(shape);
   const step = (hi - lo) / Math.max(1, n);
   const stride = [7, 5, 3, 11, 13].find((p) => n % p !== 0) ?? 1;
-  return createFromArray(Array.from({ length: n }, (_, i) => lo + step * ((((i + seed) * stride) % Math.max(1, n)) + 0.41)), 'float64', shape);
+  return createFromArray(
+    Array.from({ length: n }, (_, i) => lo + step * ((((i + seed) * stride) % Math.max(1, n)) + 0.41)),
+    'float64',
+    shape,
+  );
 }
 export function whole(data: readonly number[], shape: readonly number[] = [data.length]): Tensor {
   return createFromArray(data, 'int32', shape);
@@ -47,12 +51,24 @@ function unary(fn: (x: Tensor) => Tensor, lo = -1, hi = 1, order: 1 | 2 = 2): Ro
   return shapes.map((shape) => ({ fn, inputs: () => [reals(shape, lo, hi)], order }));
 }
 /** A function of two tensors that broadcast. */
-function binary(fn: (x: Tensor, y: Tensor) => Tensor, [lo, hi]: [number, number] = [-1, 1], [lo2, hi2]: [number, number] = [lo, hi], order: 1 | 2 = 2): Row[] {
+function binary(
+  fn: (x: Tensor, y: Tensor) => Tensor,
+  [lo, hi]: [number, number] = [-1, 1],
+  [lo2, hi2]: [number, number] = [lo, hi],
+  order: 1 | 2 = 2,
+): Row[] {
   const pairs = [
     [[], []],
-    [[2, 3], [2, 3]],
+    [
+  barrier: [row((x) => barrier(x), () => [reals([2, 3])])],
+      [2, 3],
+      [2, 3],
+    ],
     [[2, 3], [3]],
-    [[2, 1], [1, 4]],
+    [
+      [2, 1],
+      [1, 4],
+    ],
     [[], [5]],
   ];
   return pairs.map(([p, q]) => ({ fn, inputs: () => [reals(p, lo, hi), reals(q, lo2, hi2, 2)], order }));
@@ -60,7 +76,16 @@ function binary(fn: (x: Tensor, y: Tensor) => Tensor, [lo, hi]: [number, number]
 const row = (fn: Row['fn'], inputs: () => Tensor[], order: 1 | 2 = 2): Row => ({ fn, inputs, order });
 
 export const gradientRows: Record<string, readonly Row[]> = {
-  cast: [row((x) => cast(x, 'float64'), () => [reals([2, 2])]), row((x) => b.mul(permute(x, [1, 0]), x), () => [reals([2, 2])])],
+  cast: [
+    row(
+      (x) => cast(x, 'float64'),
+      () => [reals([2, 2])],
+    ),
+    row(
+      (x) => b.mul(permute(x, [1, 0]), x),
+      () => [reals([2, 2])],
+    ),
+  ],
   neg: unary(u.neg),
   abs: unary(u.abs, 0.1, 1),
   sign: unary(u.sign, 0.1, 1, 1),
@@ -97,8 +122,21 @@ export const gradientRows: Record<string, readonly Row[]> = {
   digamma: unary(u.digamma, 0.6, 4),
   sigmoid: unary(u.sigmoid),
   relu: [...unary(u.relu, 0.1, 1), ...unary(u.relu, -1, -0.1)],
-  polygamma: [...unary((x) => u.polygamma(1, x), 0.6, 4), ...unary((x) => b.mul(u.digamma(x), 1), -0.9, -0.1, 1), ...unary((x) => u.polygamma(3, x), 1.5, 4)],
-  clamp: [row((x) => u.clampToNumbers(x, -0.5, 0.6), () => [reals([7])]), row((x) => u.clampToNumbers(x, null, 0.3), () => [reals([7])])],
+  polygamma: [
+    ...unary((x) => u.polygamma(1, x), 0.6, 4),
+    ...unary((x) => b.mul(u.digamma(x), 1), -0.9, -0.1, 1),
+    ...unary((x) => u.polygamma(3, x), 1.5, 4),
+  ],
+  clamp: [
+    row(
+      (x) => u.clampToNumbers(x, -0.5, 0.6),
+      () => [reals([7])],
+    ),
+    row(
+      (x) => u.clampToNumbers(x, null, 0.3),
+      () => [reals([7])],
+    ),
+  ],
 
   add: binary(b.add),
   sub: binary(b.sub),
@@ -115,88 +153,355 @@ export const gradientRows: Record<string, readonly Row[]> = {
   hypot: binary(b.hypot, [0.2, 1], [0.3, 1]),
   logaddexp: binary(b.logaddexp),
   where: [
-    row((x, y) => where(bools([1, 0, 1], [3]), x, y), () => [reals([2, 3]), reals([3], -1, 1, 2)]),
-    row((x) => where(bools([1, 0], [2, 1]), 2, x), () => [reals([3])]),
+    row(
+      (x, y) => where(bools([1, 0, 1], [3]), x, y),
+      () => [reals([2, 3]), reals([3], -1, 1, 2)],
+    ),
+    row(
+      (x) => where(bools([1, 0], [2, 1]), 2, x),
+      () => [reals([3])],
+    ),
   ],
 
-  sum: [row((x) => sum(x), () => [reals([2, 3])]), row((x) => u.exp(sum(x, [0, 2], true)), () => [reals([2, 3, 2])]), row((x) => u.exp(sum(x, 1)), () => [reals([2, 3])])],
-  prod: [row((x) => prod(x, 1), () => [reals([2, 3], 0.5, 2)]), row((x) => prod(x), () => [reals([2, 2], -2, -0.5)]), row((x) => prod(x, 1, true), () => [createFromArray([0, 2, 3, 1, 0, 0], 'float64', [2, 3])], 1)],
-  reduceMax: [row((x) => u.exp(amax(x, 1)), () => [reals([3, 4])]), row((x) => u.exp(amax(x)), () => [reals([7])])],
-  reduceMin: [row((x) => u.exp(amin(x, 0, true)), () => [reals([3, 4])])],
+  sum: [
+    row(
+      (x) => sum(x),
+      () => [reals([2, 3])],
+    ),
+    row(
+      (x) => u.exp(sum(x, [0, 2], true)),
+      () => [reals([2, 3, 2])],
+    ),
+    row(
+      (x) => u.exp(sum(x, 1)),
+      () => [reals([2, 3])],
+    ),
+  ],
+  prod: [
+    row(
+      (x) => prod(x, 1),
+      () => [reals([2, 3], 0.5, 2)],
+    ),
+    row(
+      (x) => prod(x),
+      () => [reals([2, 2], -2, -0.5)],
+    ),
+    row(
+      (x) => prod(x, 1, true),
+      () => [createFromArray([0, 2, 3, 1, 0, 0], 'float64', [2, 3])],
+      1,
+    ),
+  ],
+  reduceMax: [
+    row(
+      (x) => u.exp(amax(x, 1)),
+      () => [reals([3, 4])],
+    ),
+    row(
+      (x) => u.exp(amax(x)),
+      () => [reals([7])],
+    ),
+  ],
+  reduceMin: [
+    row(
+      (x) => u.exp(amin(x, 0, true)),
+      () => [reals([3, 4])],
+    ),
+  ],
 
-  cumsum: [row((x) => u.exp(scan.cumsum(x, 0)), () => [reals([5])]), row((x) => u.exp(scan.cumsum(x, 0)), () => [reals([3, 4])]), row((x) => u.exp(scan.cumsum(x, 1)), () => [reals([2, 3, 2])])],
+  cumsum: [
+    row(
+      (x) => u.exp(scan.cumsum(x, 0)),
+      () => [reals([5])],
+    ),
+    row(
+      (x) => u.exp(scan.cumsum(x, 0)),
+      () => [reals([3, 4])],
+    ),
+    row(
+      (x) => u.exp(scan.cumsum(x, 1)),
+      () => [reals([2, 3, 2])],
+    ),
+  ],
   cumprod: [
-    row((x) => scan.cumprod(x, 1), () => [reals([2, 4], 0.5, 1.5)]),
-    row((x) => scan.cumprod(x, 0), () => [reals([3, 2], -1.5, -0.5)]),
-    row((x) => scan.cumprod(x, 1), () => [createFromArray([1, 0, 2, 3, 0, 2, 0, 1], 'float64', [2, 4])], 1),
+    row(
+      (x) => scan.cumprod(x, 1),
+      () => [reals([2, 4], 0.5, 1.5)],
+    ),
+    row(
+      (x) => scan.cumprod(x, 0),
+      () => [reals([3, 2], -1.5, -0.5)],
+    ),
+    row(
+      (x) => scan.cumprod(x, 1),
+      () => [createFromArray([1, 0, 2, 3, 0, 2, 0, 1], 'float64', [2, 4])],
+      1,
+    ),
   ],
-  logcumsumexp: [row((x) => scan.logcumsumexp(x, 1), () => [reals([2, 4])]), row((x) => scan.logcumsumexp(x, 0), () => [reals([3, 2])])],
-  cumExtreme: [row((x) => u.exp(scan.cummax(x, 1).values), () => [reals([2, 5])]), row((x) => u.exp(scan.cummin(x, 0).values), () => [reals([4, 2])])],
-  sort: [row((x) => u.exp(sort(x, 1).values), () => [reals([2, 5])]), row((x) => u.exp(sort(x, 0, { descending: true }).values), () => [reals([20, 2])])],
+  logcumsumexp: [
+    row(
+      (x) => scan.logcumsumexp(x, 1),
+      () => [reals([2, 4])],
+    ),
+    row(
+      (x) => scan.logcumsumexp(x, 0),
+      () => [reals([3, 2])],
+    ),
+  ],
+  cumExtreme: [
+    row(
+      (x) => u.exp(scan.cummax(x, 1).values),
+      () => [reals([2, 5])],
+    ),
+    row(
+      (x) => u.exp(scan.cummin(x, 0).values),
+      () => [reals([4, 2])],
+    ),
+  ],
+  sort: [
+    row(
+      (x) => u.exp(sort(x, 1).values),
+      () => [reals([2, 5])],
+    ),
+    row(
+      (x) => u.exp(sort(x, 0, { descending: true }).values),
+      () => [reals([20, 2])],
+    ),
+  ],
 
   contract: [
     row(matmul, () => [reals([2, 3]), reals([3, 4], -1, 1, 2)]),
     row(matmul, () => [reals([2, 2, 3]), reals([3, 2], -1, 1, 2)]),
     row(matmul, () => [reals([2, 1, 2, 3]), reals([3, 3, 2], -1, 1, 2)]),
     row(matmul, () => [reals([3]), reals([2, 3, 2], -1, 1, 2)]),
-    row((x, w, c) => linear(x, w, c), () => [reals([2, 3]), reals([4, 3], -1, 1, 2), reals([4], -1, 1, 3)]),
-    row((x, y) => einsum('bij,kj->bki', x, y), () => [reals([2, 3, 2]), reals([3, 2], -1, 1, 2)]),
+    row(
+      (x, w, c) => linear(x, w, c),
+      () => [reals([2, 3]), reals([4, 3], -1, 1, 2), reals([4], -1, 1, 3)],
+    ),
+    row(
+      (x, y) => einsum('bij,kj->bki', x, y),
+      () => [reals([2, 3, 2]), reals([3, 2], -1, 1, 2)],
+    ),
   ],
   conv: [
-    row((x, w) => conv.conv1d(x, w, null, { stride: 2, padding: 1 }), () => [reals([2, 2, 6]), reals([3, 2, 3], -1, 1, 2)]),
-    row((x, w) => conv.conv2d(x, w, null, { padding: 'same' }), () => [reals([1, 2, 4, 3]), reals([2, 2, 2, 3], -1, 1, 2)]),
-    row((x, w) => conv.conv2d(x, w, null, { groups: 2, dilation: 2, padding: 1 }), () => [reals([1, 4, 4, 4]), reals([2, 2, 2, 2], -1, 1, 2)]),
-    row((x, w) => conv.conv3d(x, w), () => [reals([1, 1, 2, 3, 2]), reals([2, 1, 2, 2, 1], -1, 1, 2)]),
-    row((x, w) => conv.conv1d(x, w, null, { padding: 2, paddingMode: 'reflect' }), () => [reals([1, 1, 5]), reals([1, 1, 3], -1, 1, 2)]),
+    row(
+      (x, w) => conv.conv1d(x, w, null, { stride: 2, padding: 1 }),
+      () => [reals([2, 2, 6]), reals([3, 2, 3], -1, 1, 2)],
+    ),
+    row(
+      (x, w) => conv.conv2d(x, w, null, { padding: 'same' }),
+      () => [reals([1, 2, 4, 3]), reals([2, 2, 2, 3], -1, 1, 2)],
+    ),
+    row(
+      (x, w) => conv.conv2d(x, w, null, { groups: 2, dilation: 2, padding: 1 }),
+      () => [reals([1, 4, 4, 4]), reals([2, 2, 2, 2], -1, 1, 2)],
+    ),
+    row(
+      (x, w) => conv.conv3d(x, w),
+      () => [reals([1, 1, 2, 3, 2]), reals([2, 1, 2, 2, 1], -1, 1, 2)],
+    ),
+    row(
+      (x, w) => conv.conv1d(x, w, null, { padding: 2, paddingMode: 'reflect' }),
+      () => [reals([1, 1, 5]), reals([1, 1, 3], -1, 1, 2)],
+    ),
   ],
   convInputGrad: [
-    row((x, w, c) => conv.convTranspose1d(x, w, c, { stride: 2, padding: 1, outputPadding: 1 }), () => [reals([1, 2, 4]), reals([2, 3, 3], -1, 1, 2), reals([3])]),
-    row((x, w) => conv.convTranspose2d(x, w, null, { groups: 2, stride: [1, 2] }), () => [reals([1, 2, 3, 2]), reals([2, 1, 2, 2], -1, 1, 2)]),
+    row(
+      (x, w, c) => conv.convTranspose1d(x, w, c, { stride: 2, padding: 1, outputPadding: 1 }),
+      () => [reals([1, 2, 4]), reals([2, 3, 3], -1, 1, 2), reals([3])],
+    ),
+    row(
+      (x, w) => conv.convTranspose2d(x, w, null, { groups: 2, stride: [1, 2] }),
+      () => [reals([1, 2, 3, 2]), reals([2, 1, 2, 2], -1, 1, 2)],
+    ),
   ],
-  convWeightGrad: [row((x, w) => u.exp(conv.conv2d(x, w, null, { stride: 2, padding: 1 })), () => [reals([1, 1, 4, 5]), reals([2, 1, 3, 2], -1, 1, 2)])],
+  convWeightGrad: [
+    row(
+      (x, w) => u.exp(conv.conv2d(x, w, null, { stride: 2, padding: 1 })),
+      () => [reals([1, 1, 4, 5]), reals([2, 1, 3, 2], -1, 1, 2)],
+    ),
+  ],
   maxPool: [
-    row((x) => u.exp(pool.maxPool1d(x, 3, { stride: 2, padding: 1 })), () => [reals([1, 2, 7])]),
-    row((x) => u.exp(pool.maxPool2d(x, 2)), () => [reals([1, 2, 4, 5])]),
-    row((x) => u.exp(pool.maxPool2d(x, [2, 3], { stride: 1, dilation: [2, 1], ceilMode: true })), () => [reals([1, 1, 5, 4])]),
-    row((x) => u.exp(pool.adaptiveMaxPool2d(x, [2, 3])), () => [reals([1, 1, 5, 7])]),
+    row(
+      (x) => u.exp(pool.maxPool1d(x, 3, { stride: 2, padding: 1 })),
+      () => [reals([1, 2, 7])],
+    ),
+    row(
+      (x) => u.exp(pool.maxPool2d(x, 2)),
+      () => [reals([1, 2, 4, 5])],
+    ),
+    row(
+      (x) => u.exp(pool.maxPool2d(x, [2, 3], { stride: 1, dilation: [2, 1], ceilMode: true })),
+      () => [reals([1, 1, 5, 4])],
+    ),
+    row(
+      (x) => u.exp(pool.adaptiveMaxPool2d(x, [2, 3])),
+      () => [reals([1, 1, 5, 7])],
+    ),
   ],
-  maxPoolLarge: [row((x) => u.exp(pool.maxPool2d(x, 9, { stride: 1 })), () => [reals([1, 1, 10, 10])])],
-  maxPoolGrad: [row((x) => u.exp(pool.maxPool2d(x, 3, { stride: 1, padding: 1 })), () => [reals([1, 1, 4, 4])])],
+  maxPoolLarge: [
+    row(
+      (x) => u.exp(pool.maxPool2d(x, 9, { stride: 1 })),
+      () => [reals([1, 1, 10, 10])],
+    ),
+  ],
+  maxPoolGrad: [
+    row(
+      (x) => u.exp(pool.maxPool2d(x, 3, { stride: 1, padding: 1 })),
+      () => [reals([1, 1, 4, 4])],
+    ),
+  ],
   windowSum: [
-    row((x) => u.exp(pool.avgPool2d(x, 2, { stride: 1, padding: 1 })), () => [reals([1, 2, 3, 4])]),
-    row((x) => pool.avgPool1d(x, 3, { stride: 2, ceilMode: true, countIncludePad: false }), () => [reals([2, 1, 8])]),
-    row((x) => pool.avgPool2d(x, 9, { stride: 1 }), () => [reals([1, 1, 9, 10])]),
+    row(
+      (x) => u.exp(pool.avgPool2d(x, 2, { stride: 1, padding: 1 })),
+      () => [reals([1, 2, 3, 4])],
+    ),
+    row(
+      (x) => pool.avgPool1d(x, 3, { stride: 2, ceilMode: true, countIncludePad: false }),
+      () => [reals([2, 1, 8])],
+    ),
+    row(
+      (x) => pool.avgPool2d(x, 9, { stride: 1 }),
+      () => [reals([1, 1, 9, 10])],
+    ),
   ],
-  windowSumGrad: [row((x) => u.exp(pool.adaptiveAvgPool2d(x, [2, 3])), () => [reals([1, 1, 5, 4])])],
-  pad: [row((x) => u.exp(pad(x, [1, 2, 0, 1], { value: 0.5 })), () => [reals([2, 3])]), row((x) => u.exp(pad(x, [-1, 1, 1, -1])), () => [reals([3, 4])])],
+  windowSumGrad: [
+    row(
+      (x) => u.exp(pool.adaptiveAvgPool2d(x, [2, 3])),
+      () => [reals([1, 1, 5, 4])],
+    ),
+  ],
+  pad: [
+    row(
+      (x) => u.exp(pad(x, [1, 2, 0, 1], { value: 0.5 })),
+      () => [reals([2, 3])],
+    ),
+    row(
+      (x) => u.exp(pad(x, [-1, 1, 1, -1])),
+      () => [reals([3, 4])],
+    ),
+  ],
 
-  gather: [row((x) => u.exp(gather(x, 1, whole([0, 2, 1, 1], [2, 2]))), () => [reals([2, 3])]), row((x) => u.exp(gather(x, 0, whole([-1, 0, 1], [1, 3]))), () => [reals([2, 3])])],
-  indexSelect: [
-    row((x) => u.exp(indexSelect(x, 0, whole([2, 0, 2, -1]))), () => [reals([3, 4])]),
-    row((x) => u.exp(indexSelect(x, 1, whole([3, 1]))), () => [reals([2, 4])]),
-    row((x) => u.exp(embedding(whole([1, 0, 1, 2], [2, 2]), x)), () => [reals([3, 2])]),
-    row((x) => u.exp(take(x, whole([5, 0, 5]))), () => [reals([2, 3])]),
+  gather: [
+    row(
+      (x) => u.exp(gather(x, 1, whole([0, 2, 1, 1], [2, 2]))),
+      () => [reals([2, 3])],
+    ),
+    row(
+      (x) => u.exp(gather(x, 0, whole([-1, 0, 1], [1, 3]))),
+      () => [reals([2, 3])],
+    ),
   ],
-  scatter: [row((x, y) => u.exp(scatter.scatter(x, 1, whole([2, 0, 1, 2], [2, 2]), y)), () => [reals([2, 3]), reals([2, 2], -1, 1, 2)]), row((x, y) => scatter.indexCopy(x, 0, whole([1]), y), () => [reals([2, 3]), reals([1, 3], -1, 1, 2)])],
-  scatterAdd: [row((x, y) => u.exp(scatter.scatterAdd(x, 0, whole([1, 0, 1, 1], [2, 2]), y)), () => [reals([2, 3]), reals([3, 2], -1, 1, 2)])],
+  indexSelect: [
+    row(
+      (x) => u.exp(indexSelect(x, 0, whole([2, 0, 2, -1]))),
+      () => [reals([3, 4])],
+    ),
+    row(
+      (x) => u.exp(indexSelect(x, 1, whole([3, 1]))),
+      () => [reals([2, 4])],
+    ),
+    row(
+      (x) => u.exp(embedding(whole([1, 0, 1, 2], [2, 2]), x)),
+      () => [reals([3, 2])],
+    ),
+    row(
+      (x) => u.exp(take(x, whole([5, 0, 5]))),
+      () => [reals([2, 3])],
+    ),
+  ],
+  scatter: [
+    row(
+      (x, y) => u.exp(scatter.scatter(x, 1, whole([2, 0, 1, 2], [2, 2]), y)),
+      () => [reals([2, 3]), reals([2, 2], -1, 1, 2)],
+    ),
+    row(
+      (x, y) => scatter.indexCopy(x, 0, whole([1]), y),
+      () => [reals([2, 3]), reals([1, 3], -1, 1, 2)],
+    ),
+  ],
+  scatterAdd: [
+    row(
+      (x, y) => u.exp(scatter.scatterAdd(x, 0, whole([1, 0, 1, 1], [2, 2]), y)),
+      () => [reals([2, 3]), reals([3, 2], -1, 1, 2)],
+    ),
+  ],
   scatterReduce: [
-    row((x, y) => scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'prod'), () => [reals([2, 3], 0.5, 2), reals([2, 3], 0.5, 2, 2)]),
-    row((x, y) => u.exp(scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'amax')), () => [reals([2, 3]), reals([2, 3], -0.9, 1.2, 2)]),
-    row((x, y) => u.exp(scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'amin', { includeSelf: false })), () => [reals([2, 3]), reals([2, 3], -0.9, 1.2, 2)]),
-    row((x, y) => u.exp(scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'mean')), () => [reals([2, 3]), reals([2, 3], -0.9, 1.2, 2)]),
+    row(
+      (x, y) => scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'prod'),
+      () => [reals([2, 3], 0.5, 2), reals([2, 3], 0.5, 2, 2)],
+    ),
+    row(
+      (x, y) => u.exp(scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'amax')),
+      () => [reals([2, 3]), reals([2, 3], -0.9, 1.2, 2)],
+    ),
+    row(
+      (x, y) => u.exp(scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'amin', { includeSelf: false })),
+      () => [reals([2, 3]), reals([2, 3], -0.9, 1.2, 2)],
+    ),
+    row(
+      (x, y) => u.exp(scatter.scatterReduce(x, 1, whole([0, 2, 0, 1, 1, 1], [2, 3]), y, 'mean')),
+      () => [reals([2, 3]), reals([2, 3], -0.9, 1.2, 2)],
+    ),
   ],
   indexAdd: [
-    row((x, y) => u.exp(scatter.indexAdd(x, 0, whole([1, 1, 0]), y)), () => [reals([2, 3]), reals([3, 3], -1, 1, 2)]),
-    row((x, y) => u.exp(scatter.indexAdd(x, 1, whole([1, 1, 0]), y, { alpha: 2 })), () => [reals([2, 3]), reals([2, 3], -1, 1, 2)]),
+    row(
+      (x, y) => u.exp(scatter.indexAdd(x, 0, whole([1, 1, 0]), y)),
+      () => [reals([2, 3]), reals([3, 3], -1, 1, 2)],
+    ),
+    row(
+      (x, y) => u.exp(scatter.indexAdd(x, 1, whole([1, 1, 0]), y, { alpha: 2 })),
+      () => [reals([2, 3]), reals([2, 3], -1, 1, 2)],
+    ),
   ],
   concat: [
-    row((x, y) => u.exp(concat([x, y, x], 0)), () => [reals([2, 3]), reals([1, 3], -1, 1, 2)]),
-    row((x, y) => u.exp(concat([x, y], -1)), () => [reals([2, 2, 1]), reals([2, 2, 3], -1, 1, 2)]),
-    row((x, y) => u.exp(stack([x, y], 1)), () => [reals([2, 3]), reals([2, 3], -1, 1, 2)]),
+    row(
+      (x, y) => u.exp(concat([x, y, x], 0)),
+      () => [reals([2, 3]), reals([1, 3], -1, 1, 2)],
+    ),
+    row(
+      (x, y) => u.exp(concat([x, y], -1)),
+      () => [reals([2, 2, 1]), reals([2, 2, 3], -1, 1, 2)],
+    ),
+    row(
+      (x, y) => u.exp(stack([x, y], 1)),
+      () => [reals([2, 3]), reals([2, 3], -1, 1, 2)],
+    ),
   ],
-  embedSlice: [row((x) => u.exp(slice(x, [[1, 4, 2], [null, null, -1]])), () => [reals([5, 3])])],
-  embedDiagonal: [row((x) => u.exp(diagonal(x, { offset: 1 })), () => [reals([3, 4])])],
-  foldWindows: [row((x) => u.exp(unfold(x, 1, 3, 2)), () => [reals([2, 7])])],
-  foldStrided: [row((x) => u.exp(asStrided(x, [2, 3], [1, 2])), () => [reals([8])])],
-  writeView: [row((x, y) => u.exp(reshape(replaceView(x, y, { shape: [2, 2], strides: [3, 1], offset: 1 }), [2, 3])), () => [reals([2, 3]), reals([2, 2], -1, 1, 2)])],
+  embedSlice: [
+    row(
+      (x) =>
+        u.exp(
+          slice(x, [
+            [1, 4, 2],
+            [null, null, -1],
+          ]),
+        ),
+      () => [reals([5, 3])],
+    ),
+  ],
+  embedDiagonal: [
+    row(
+      (x) => u.exp(diagonal(x, { offset: 1 })),
+      () => [reals([3, 4])],
+    ),
+  ],
+  foldWindows: [
+    row(
+      (x) => u.exp(unfold(x, 1, 3, 2)),
+      () => [reals([2, 7])],
+    ),
+  ],
+  foldStrided: [
+    row(
+      (x) => u.exp(asStrided(x, [2, 3], [1, 2])),
+      () => [reals([8])],
+    ),
+  ],
+  writeView: [
+    row(
+      (x, y) => u.exp(reshape(replaceView(x, y, { shape: [2, 2], strides: [3, 1], offset: 1 }), [2, 3])),
+      () => [reals([2, 3]), reals([2, 2], -1, 1, 2)],
+    ),
+  ],
 };

@@ -15,8 +15,11 @@ import { loadCases, operations, tensorOf, isTensorJson, numbersOf } from './case
 const host = (t: Tensor): number[] => Array.from(readSync(t), Number);
 const cases = loadCases('promotion');
 const named = (op: string): { args: DType[]; attrs: Record<string, unknown>; result: string }[] =>
-  cases.filter((c) => c.op === op).map((c) => ({ args: c.args as unknown as DType[], attrs: { ...c.attrs }, result: String(c.outputs[0]) }));
-const ones = (dtype: DType, shape: number[] = [2]): Tensor => createFromArray(new Array<number>(shape.reduce((a, b) => a * b, 1)).fill(1), dtype, shape);
+  cases
+    .filter((c) => c.op === op)
+    .map((c) => ({ args: c.args as unknown as DType[], attrs: { ...c.attrs }, result: String(c.outputs[0]) }));
+const ones = (dtype: DType, shape: number[] = [2]): Tensor =>
+  createFromArray(new Array<number>(shape.reduce((a, b) => a * b, 1)).fill(1), dtype, shape);
 
 test('two dtypes meet as in promote_types', () => {
   const rows = named('promoteTypes');

@@ -44,17 +44,22 @@ function closeTo(actual: readonly number[], wanted: readonly number[], tolerance
   expect(actual.length).toBe(wanted.length);
   wanted.forEach((w, i) => {
     const same = Object.is(actual[i], w) || (Number.isNaN(actual[i]) && Number.isNaN(w));
-    if (!same && !(Math.abs(actual[i] - w) <= tolerance * Math.max(1, Math.abs(w)))) expect.fail(`element ${i}: ${actual[i]}, expected ${w}`);
+    if (!same && !(Math.abs(actual[i] - w) <= tolerance * Math.max(1, Math.abs(w))))
+      expect.fail(`element ${i}: ${actual[i]}, expected ${w}`);
   });
 }
-const check = (property: fc.IProperty<unknown[]> | Parameters<typeof fc.assert>[0], runs = 60): void => fc.assert(property as fc.IProperty<unknown>, { numRuns: runs, seed: 7 });
+const check = (property: fc.IProperty<unknown[]> | Parameters<typeof fc.assert>[0], runs = 60): void =>
+  fc.assert(property as fc.IProperty<unknown>, { numRuns: runs, seed: 7 });
 
 describe('elementwise operations', () => {
   test('broadcast like NumPy, from any shapes that fit', () => {
     const pair = anyShape.chain((shape) => {
       const part = fc.tuple(fc.nat(shape.length), ...shape.map(() => fc.boolean()));
       const shrink = ([drop, ...ones]: [number, ...boolean[]]): number[] => shape.map((n, i) => (ones[i] ? 1 : n)).slice(drop);
-      return fc.tuple(part.map((p) => shrink(p as [number, ...boolean[]])), part.map((p) => shrink(p as [number, ...boolean[]])));
+      return fc.tuple(
+        part.map((p) => shrink(p as [number, ...boolean[]])),
+        part.map((p) => shrink(p as [number, ...boolean[]])),
+      );
     });
     check(
       fc.property(pair, ([p, q]) =>
@@ -63,7 +68,11 @@ describe('elementwise operations', () => {
           const [x, y] = [values(p), values(q, 2)];
           const result = sub(real(p), real(q, 2));
           expect([...result.shape]).toEqual([...shape]);
-          const at = (index: Shape, own: Shape): number => flat(index.slice(shape.length - own.length).map((i, k) => (own[k] === 1 ? 0 : i)), own);
+          const at = (index: Shape, own: Shape): number =>
+            flat(
+              index.slice(shape.length - own.length).map((i, k) => (own[k] === 1 ? 0 : i)),
+              own,
+            );
           expect(host(result)).toEqual(indices(shape).map((i) => Math.fround(x[at(i, p)] - y[at(i, q)])));
         }),
       ),
@@ -76,7 +85,18 @@ describe('elementwise operations', () => {
         scope(() => {
           const x = values(shape);
           const moved = permute(real(shape), axes);
-          expect(host(add(moved, moved))).toEqual(indices(moved.shape).map((i) => 2 * x[flat(axes.map((_, k) => i[axes.indexOf(k)]), shape)]));
+          expect(host(add(moved, moved))).toEqual(
+            indices(moved.shape).map(
+              (i) =>
+                2 *
+                x[
+                  flat(
+                    axes.map((_, k) => i[axes.indexOf(k)]),
+                    shape,
+                  )
+                ],
+            ),
+          );
         }),
       ),
     );
@@ -84,11 +104,26 @@ describe('elementwise operations', () => {
 });
 
 describe('reductions', () => {
-  const shapeAndAxes = anyShape.chain((shape) => fc.tuple(fc.constant(shape), fc.subarray(shape.map((_, i) => i), { minLength: shape.length > 0 ? 1 : 0 })));
+  const shapeAndAxes = anyShape.chain((shape) =>
+    fc.tuple(
+      fc.constant(shape),
+      fc.subarray(
+        shape.map((_, i) => i),
+        { minLength: shape.length > 0 ? 1 : 0 },
+      ),
+    ),
+  );
   const grouped = (shape: Shape, axes: readonly number[], x: readonly number[]): number[][] => {
     const kept = shape.filter((_, i) => !axes.includes(i));
     const groups: number[][] = indices(kept).map(() => []);
-    indices(shape).forEach((index) => groups[flat(index.filter((_, i) => !axes.includes(i)), kept)].push(x[flat(index, shape)]));
+    indices(shape).forEach((index) =>
+      groups[
+        flat(
+          index.filter((_, i) => !axes.includes(i)),
+          kept,
+        )
+      ].push(x[flat(index, shape)]),
+    );
     return groups;
   };
   test('sum over any axes', () => {
@@ -104,11 +139,13 @@ describe('reductions', () => {
   });
   test('amax over any axes with elements', () => {
     check(
-      fc.property(shapeAndAxes.filter(([shape, axes]) => axes.every((a) => shape[a] > 0)), ([shape, axes]) =>
-        scope(() => {
-          const wanted = grouped(shape, shape.length === 0 ? [] : axes, values(shape)).map((g) => Math.max(...g));
-          expect(host(amax(real(shape), axes))).toEqual(wanted);
-        }),
+      fc.property(
+        shapeAndAxes.filter(([shape, axes]) => axes.every((a) => shape[a] > 0)),
+        ([shape, axes]) =>
+          scope(() => {
+            const wanted = grouped(shape, shape.length === 0 ? [] : axes, values(shape)).map((g) => Math.max(...g));
+            expect(host(amax(real(shape), axes))).toEqual(wanted);
+          }),
       ),
     );
   });
@@ -126,13 +163,16 @@ describe('reductions', () => {
   });
   test('softmax rows sum to 1, and logSoftmax is its logarithm, along any axis', () => {
     check(
-      fc.property(anyShape.filter((s) => s.length > 0), fc.nat(), (shape, pick) =>
-        scope(() => {
-          const axis = pick % shape.length;
-          const y = softmax(real(shape), axis);
-          closeTo(host(sum(y, axis)), new Array<number>(sizeOf(shape.toSpliced(axis, 1))).fill(shape[axis] === 0 ? 0 : 1));
-          closeTo(host(logSoftmax(real(shape), axis)), host(y).map(Math.log), 1e-4);
-        }),
+      fc.property(
+        anyShape.filter((s) => s.length > 0),
+        fc.nat(),
+        (shape, pick) =>
+          scope(() => {
+            const axis = pick % shape.length;
+            const y = softmax(real(shape), axis);
+            closeTo(host(sum(y, axis)), new Array<number>(sizeOf(shape.toSpliced(axis, 1))).fill(shape[axis] === 0 ? 0 : 1));
+            closeTo(host(logSoftmax(real(shape), axis)), host(y).map(Math.log), 1e-4);
+          }),
       ),
     );
   });
@@ -151,7 +191,9 @@ describe('matrix products', () => {
       fc.property(fc.array(fc.integer({ min: 0, max: 21 }), { minLength: 3, maxLength: 3 }), ([m, k, n]) =>
         scope(() => {
           const [a, b] = [values([m, k]), values([k, n], 2)];
-          const wanted = indices([m, n]).map(([i, j]) => Array.from({ length: k }, (_, p) => a[i * k + p] * b[p * n + j]).reduce((s, v) => s + v, 0));
+          const wanted = indices([m, n]).map(([i, j]) =>
+            Array.from({ length: k }, (_, p) => a[i * k + p] * b[p * n + j]).reduce((s, v) => s + v, 0),
+          );
           closeTo(host(matmul(real([m, k]), real([k, n], 2))), wanted);
           closeTo(host(matmul(permute(createFromArray(transposed(a, m, k), 'float32', [k, m]), [1, 0]), real([k, n], 2))), wanted);
         }),
@@ -159,14 +201,17 @@ describe('matrix products', () => {
       40,
     );
   });
-  const transposed = (x: readonly number[], rows: number, columns: number): number[] => indices([columns, rows]).map(([j, i]) => x[i * columns + j]);
+  const transposed = (x: readonly number[], rows: number, columns: number): number[] =>
+    indices([columns, rows]).map(([j, i]) => x[i * columns + j]);
   test('batches broadcast', () => {
     scope(() => {
       const [a, b] = [real([3, 1, 2, 4]), real([2, 4, 5], 2)];
       const out = matmul(a, b);
       expect([...out.shape]).toEqual([3, 2, 2, 5]);
       const [x, y] = [values([3, 1, 2, 4]), values([2, 4, 5], 2)];
-      const wanted = indices([3, 2, 2, 5]).map(([p, q, i, j]) => [0, 1, 2, 3].reduce((s, k) => s + x[flat([p, 0, i, k], [3, 1, 2, 4])] * y[flat([q, k, j], [2, 4, 5])], 0));
+      const wanted = indices([3, 2, 2, 5]).map(([p, q, i, j]) =>
+        [0, 1, 2, 3].reduce((s, k) => s + x[flat([p, 0, i, k], [3, 1, 2, 4])] * y[flat([q, k, j], [2, 4, 5])], 0),
+      );
       closeTo(host(out), wanted);
     });
   });
@@ -224,7 +269,10 @@ describe('windows', () => {
           const pooled = maxPool2d(real(xs), kernel, { stride, padding: around, dilation });
           expect(host(pooled)).toEqual(indices(pooled.shape).map(([b, c, i, j]) => Math.max(...taps(b, c, i, j, dilation))));
           const mean = avgPool2d(real(xs), kernel, { stride, padding: around, countIncludePad: true });
-          closeTo(host(mean), indices(mean.shape).map(([b, c, i, j]) => taps(b, c, i, j, 1).reduce((s, v) => s + v, 0) / (kernel[0] * kernel[1])));
+          closeTo(
+            host(mean),
+            indices(mean.shape).map(([b, c, i, j]) => taps(b, c, i, j, 1).reduce((s, v) => s + v, 0) / (kernel[0] * kernel[1])),
+          );
         }),
       ),
       50,
@@ -239,10 +287,12 @@ describe('order', () => {
       fc.property(keys, fc.boolean(), (x, descending) =>
         scope(() => {
           const rank = (v: number): number => (Number.isNaN(v) ? 1 : 0);
-          const order = x.map((_, i) => i).sort((p, q) => {
-            const [a, b] = descending ? [x[q], x[p]] : [x[p], x[q]];
-            return rank(a) - rank(b) || (a < b ? -1 : a > b ? 1 : 0) || p - q;
-          });
+          const order = x
+            .map((_, i) => i)
+            .sort((p, q) => {
+              const [a, b] = descending ? [x[q], x[p]] : [x[p], x[q]];
+              return rank(a) - rank(b) || (a < b ? -1 : a > b ? 1 : 0) || p - q;
+            });
           const { values: sorted, indices: at } = sort(createFromArray(x, 'float32', [x.length]), 0, { descending });
           expect(host(at)).toEqual(order);
           expect(host(sorted)).toEqual(order.map((i) => x[i]));
@@ -253,7 +303,7 @@ describe('order', () => {
   test('rows of thousands sort along any axis', () => {
     scope(() => {
       const [rows, n] = [3, 5000];
-      const x = Array.from({ length: rows * n }, (_, i) => (Math.fround(Math.sin(i * 12.9898) * 43758.5453) % 1) || 0.25);
+      const x = Array.from({ length: rows * n }, (_, i) => Math.fround(Math.sin(i * 12.9898) * 43758.5453) % 1 || 0.25);
       const { values: sorted } = sort(createFromArray(x, 'float32', [rows, n]), 1);
       const wanted = Array.from({ length: rows }, (_, r) => Float32Array.from(x.slice(r * n, (r + 1) * n)).sort());
       expect(host(sorted)).toEqual(wanted.flatMap((row) => [...row]));
@@ -263,12 +313,20 @@ describe('order', () => {
   });
   test('searchsorted finds the place in any row', () => {
     check(
-      fc.property(fc.array(fc.integer({ min: -9, max: 9 }), { maxLength: 20 }), fc.array(fc.integer({ min: -10, max: 10 }), { maxLength: 8 }), fc.boolean(), (list, wanted, right) =>
-        scope(() => {
-          const sorted = [...list].sort((a, b) => a - b);
-          const found = searchsorted(createFromArray(sorted, 'int32', [sorted.length]), createFromArray(wanted, 'int32', [wanted.length]), { right });
-          expect(host(found)).toEqual(wanted.map((v) => sorted.filter((s) => (right ? s <= v : s < v)).length));
-        }),
+      fc.property(
+        fc.array(fc.integer({ min: -9, max: 9 }), { maxLength: 20 }),
+        fc.array(fc.integer({ min: -10, max: 10 }), { maxLength: 8 }),
+        fc.boolean(),
+        (list, wanted, right) =>
+          scope(() => {
+            const sorted = [...list].sort((a, b) => a - b);
+            const found = searchsorted(
+              createFromArray(sorted, 'int32', [sorted.length]),
+              createFromArray(wanted, 'int32', [wanted.length]),
+              { right },
+            );
+            expect(host(found)).toEqual(wanted.map((v) => sorted.filter((s) => (right ? s <= v : s < v)).length));
+          }),
       ),
     );
   });
@@ -317,7 +375,10 @@ describe('joining', () => {
       fc.property(fc.array(extent, { minLength: 1, maxLength: 4 }), fc.tuple(extent, extent), fc.nat(2), (lengths, others, axis) =>
         scope(() => {
           const shapes = lengths.map((n) => [...others].toSpliced(axis, 0, n));
-          const out = concat(shapes.map((s, i) => real(s, i)), axis);
+          const out = concat(
+            shapes.map((s, i) => real(s, i)),
+            axis,
+          );
           const wanted = indices(out.shape).map((index) => {
             let part = 0;
             let at = index[axis];
@@ -334,7 +395,9 @@ describe('joining', () => {
       fc.property(fc.tuple(extent, extent, extent), fc.nat(2), (shape, axis) =>
         scope(() => {
           const x = values(shape);
-          const wanted = indices(shape).map((index) => Array.from({ length: index[axis] + 1 }, (_, i) => x[flat(index.with(axis, i), shape)]).reduce((s, v) => s + v, 0));
+          const wanted = indices(shape).map((index) =>
+            Array.from({ length: index[axis] + 1 }, (_, i) => x[flat(index.with(axis, i), shape)]).reduce((s, v) => s + v, 0),
+          );
           closeTo(host(cumsum(real(shape), axis)), wanted);
         }),
       ),

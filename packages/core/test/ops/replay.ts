@@ -47,11 +47,32 @@ function isKnownDefect(c: CaseJson, i: number): boolean {
 }
 /** Views and indexing are methods with tests of their own. */
 export const elsewhere = new Set([
-  'slice', 'reshape', 'permute', 'transpose', 'expand', 'squeeze', 'unsqueeze', 'flatten', 'movedim', 'diagonal', 'unfold', 'split', 'chunk', 'flip',
-  'index', 'indexPut',
+  'slice',
+  'reshape',
+  'permute',
+  'transpose',
+  'expand',
+  'squeeze',
+  'unsqueeze',
+  'flatten',
+  'movedim',
+  'diagonal',
+  'unfold',
+  'split',
+  'chunk',
+  'flip',
+  'index',
+  'indexPut',
 ]);
 
-function compare(actual: Tensor, expected: TensorJson, { rtol, atol }: Tolerance, what: string, exactZeros: boolean, skip: (i: number) => boolean = () => false): void {
+function compare(
+  actual: Tensor,
+  expected: TensorJson,
+  { rtol, atol }: Tolerance,
+  what: string,
+  exactZeros: boolean,
+  skip: (i: number) => boolean = () => false,
+): void {
   expect(actual.dtype, `${what}: dtype`).toBe(expected.dtype);
   expect([...actual.shape], `${what}: shape`).toEqual([...expected.shape]);
   const got = Array.from(readSync(actual), Number);
@@ -59,9 +80,13 @@ function compare(actual: Tensor, expected: TensorJson, { rtol, atol }: Tolerance
   wanted.forEach((w, i) => {
     const g = got[i];
     const same = Object.is(g, w) || (!exactZeros && g === w);
-    if (same || (Number.isNaN(g) && Number.isNaN(w)) || skip(i) || (Math.abs(g) < tiny && Math.abs(w) < tiny && Math.abs(g - w) > 0)) return;
+    if (same || (Number.isNaN(g) && Number.isNaN(w)) || skip(i) || (Math.abs(g) < tiny && Math.abs(w) < tiny && Math.abs(g - w) > 0))
+      return;
     const close = Number.isFinite(w) && w !== 0 ? Math.abs(g - w) <= atol + rtol * Math.abs(w) : !exactZeros && Math.abs(g - w) <= atol;
-    if (!close) expect.fail(`${what}: element ${i} is ${Object.is(g, -0) ? '-0' : g}, expected ${Object.is(w, -0) ? '-0' : w}\n got ${got.join(' ')}\n want ${wanted.join(' ')}`);
+    if (!close)
+      expect.fail(
+        `${what}: element ${i} is ${Object.is(g, -0) ? '-0' : g}, expected ${Object.is(w, -0) ? '-0' : w}\n got ${got.join(' ')}\n want ${wanted.join(' ')}`,
+      );
   });
 }
 
@@ -106,7 +131,11 @@ function wantedGrads(c: CaseJson): Wanted[] {
 }
 
 /** Outputs of a case, then the gradients that are wanted (null: none flows there). */
-type Run = (c: CaseJson, built: Built, wanted: readonly Wanted[]) => { readonly outputs: readonly Tensor[]; readonly grads: readonly (Tensor | null)[] };
+type Run = (
+  c: CaseJson,
+  built: Built,
+  wanted: readonly Wanted[],
+) => { readonly outputs: readonly Tensor[]; readonly grads: readonly (Tensor | null)[] };
 
 /** The operation and its gradients, as written. */
 export const evaluate: Run = (c, { args, tensors }, wanted) => {
@@ -115,10 +144,19 @@ export const evaluate: Run = (c, { args, tensors }, wanted) => {
   for (const { tensor } of wanted) tensors[tensor].requiresGrad = true;
   const result = run(args, c.attrs);
   const outputs = result instanceof Tensor ? [result] : result;
-  const parts = outputs.filter((out) => isFloat(out.dtype) && out.requiresGrad).map((out) => sum(mul(out, cotangent(out.shape, out.dtype))));
+  const parts = outputs
+    .filter((out) => isFloat(out.dtype) && out.requiresGrad)
+    .map((out) => sum(mul(out, cotangent(out.shape, out.dtype))));
   if (wanted.length === 0 || parts.length === 0) return { outputs, grads: wanted.map(() => null) };
   const total = parts.reduce((a, b) => add(a, b));
-  return { outputs, grads: grad(total, wanted.map(({ tensor }) => tensors[tensor]), { allowUnused: true }) };
+  return {
+    outputs,
+    grads: grad(
+      total,
+      wanted.map(({ tensor }) => tensors[tensor]),
+      { allowUnused: true },
+    ),
+  };
 };
 
 /** Runs a case and compares everything that was recorded. */
@@ -130,7 +168,11 @@ export function replay(c: CaseJson, tolerance: Tolerance, run: Run = evaluate): 
   outputs.forEach((out, i) => compare(out, c.outputs[i], tolerance, `output ${i}`, exact, (k) => isKnownDefect(c, k)));
   wanted.forEach(({ grad: expected }, i) => {
     const actual = grads[i];
-    if (actual === null) expect(numbersOf(expected).every((v) => v === 0), `gradient ${i} is 0`).toBe(true);
+    if (actual === null)
+      expect(
+        numbersOf(expected).every((v) => v === 0),
+        `gradient ${i} is 0`,
+      ).toBe(true);
     else compare(actual, expected, tolerance, `gradient ${i}`, false);
   });
 }
@@ -143,7 +185,9 @@ export function replayAll(op: string, cases: readonly CaseJson[], tolerance: Tol
       scope(() => replay(c, looser[op] ?? tolerance, run));
     } catch (error) {
       const shapes = c.args.map((a) => (isTensorJson(a) ? `${a.dtype}[${a.shape.join()}]` : JSON.stringify(a)?.slice(0, 40)));
-      failures.push(`case ${i} ${shapes.join(' ')} ${JSON.stringify(c.attrs)}${c.special ? ' special' : ''}: ${error instanceof Error ? error.message : String(error)}`);
+      failures.push(
+        `case ${i} ${shapes.join(' ')} ${JSON.stringify(c.attrs)}${c.special ? ' special' : ''}: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   });
   if (failures.length > 0) expect.fail(`${failures.length} of ${cases.length} cases\n${failures.join('\n')}`);
