@@ -20,7 +20,7 @@ const { values: flags } = parseArgs({
   options: {
     peers: { type: 'string', default: Object.keys(PEERS).join(',') },
     threads: { type: 'string', default: '1,2' },
-    tier: { type: 'string', default: 'native' },
+    tier: { type: 'string', default: 'auto' },
     only: { type: 'string' },
     json: { type: 'boolean', default: false },
     budget: { type: 'string' },
@@ -46,7 +46,7 @@ function listed(/** @type {string} */ flag, /** @type {string} */ text, /** @typ
 }
 
 const peers = /** @type {(keyof typeof PEERS)[]} */ (listed('peers', flags.peers, Object.keys(PEERS)));
-const tiers = listed('tier', flags.tier, ['wasm', 'native']);
+const tiers = listed('tier', flags.tier, ['auto', 'wasm', 'native']);
 const threads = flags.threads.split(',').map(Number);
 if (threads.some((n) => !Number.isInteger(n) || n < 1)) {
   say(`--threads: whole numbers above 0 expected, as in 1,2; got "${flags.threads}".`);
@@ -97,7 +97,7 @@ for (const workload of workloads) {
         const row = rowOf({ workload, threads: count, tier, peer, ours: mine, theirs });
         rows.push(row);
         if (flags.json) process.stdout.write(`${JSON.stringify(row)}\n`);
-        const summary = `${workload.name} ${tier} ${count}t: Trireme ${row.oursMs ?? '–'}, ${peer} ${row.peerMs ?? '–'} ${workload.unit}`;
+        const summary = `${workload.name} ${row.tier} ${count}t: Trireme ${row.oursMs ?? '–'}, ${peer} ${row.peerMs ?? '–'} ${workload.unit}`;
         const factor =
           row.ratio === null ? '' : `, ${row.ratio}x (${/** @type {number[]} */ (row.ratioRange).join(' to ')}), ${row.verdict}`;
         const defect = defectOf(row);

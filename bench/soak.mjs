@@ -134,7 +134,7 @@ async function runScenario(/** @type {ScenarioName} */ name, /** @type {number} 
   const say = (/** @type {unknown} */ message) => process.stdout.write(`${JSON.stringify(message)}\n`);
   const settle = async () => {
     for (let i = 0; i < 5; i++) {
-      tr.collectGarbage('major');
+      tr.collectGarbage();
       await nextTurn();
     }
     return tr.memoryInfo().storages;

@@ -123,10 +123,9 @@ class Track {
 
   async prepare(/** @type {string} */ workload) {
     const before = performance.now();
-    const { note, info } = await this.side.ask({ cmd: 'setup', workload });
+    const { note } = await this.side.ask({ cmd: 'setup', workload });
     this.measured.setupMs = performance.now() - before;
     this.measured.note = note;
-    this.measured.info = info;
     this.measured.coldMs = (await this.run(1, 0))[0];
   }
 
@@ -165,10 +164,16 @@ class Track {
       await this.run(10 - values.length, 0);
     }
     this.measured.probe = (await this.side.ask({ cmd: 'probe' })).values;
-    this.measured.peakBytes = (await this.side.ask({ cmd: 'stats' })).peakBytes;
+    await this.stats();
     const seconds = [...this.threadSeconds.values()];
     this.measured.cpuSeconds = seconds.reduce((sum, s) => sum + s, 0);
     this.measured.busyThreads = seconds.filter((s) => s >= this.measured.busyMs / 5000).length;
+  }
+
+  async stats() {
+    const { peakBytes, info } = await this.side.ask({ cmd: 'stats' });
+    this.measured.peakBytes = peakBytes;
+    this.measured.info = info;
   }
 
   /** @returns {Measured | Trouble} */
@@ -196,10 +201,10 @@ async function startUps(
       await track.guard(async () => {
         await track.prepare(workload.name);
         const elapsed = performance.now() - track.side.startedAt;
-        const { peakBytes } = await track.side.ask({ cmd: 'stats' });
+        await track.stats();
         if (i > 0) {
           times[k].push(elapsed);
-          peaks[k].push(peakBytes);
+          peaks[k].push(track.measured.peakBytes);
         }
       });
       await track.side.stop();

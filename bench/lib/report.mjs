@@ -54,7 +54,7 @@ export function rowOf({ workload, threads, tier, peer, ours, theirs }) {
   const a = sideOf(ours, workload);
   const b = sideOf(theirs, workload);
   /** @type {Record<string, unknown>} */
-  const row = { workload: workload.name, threads, tier, peer };
+  const row = { workload: workload.name, threads, tier: measured(ours) ? (ours.info?.tier ?? tier) : tier, peer };
   row.oursMs = a.ms === null ? null : round(a.ms);
   row.peerMs = b.ms === null ? null : round(b.ms);
   row.ratio = a.ms === null || b.ms === null ? null : round(b.ms / a.ms, 3);
@@ -143,7 +143,11 @@ export function page(rows, machine) {
   );
   for (const { tier, threads } of groups) {
     const mine = rows.filter((r) => r.tier === tier && r.threads === threads);
-    out.push('', `## ${tier === 'wasm' ? 'WebAssembly' : 'Native'} tier, ${threads} thread${threads === 1 ? '' : 's'}`, '');
+    out.push(
+      '',
+      `## ${tier === 'wasm' ? 'WebAssembly' : 'Native'} tier, ${threads} thread${threads === 1 ? '' : 's'}`,
+      '',
+    );
     out.push(
       `| workload | unit | Trireme | ${peers.map((p) => `${p} | factor`).join(' | ')} |`,
       `| --- | --- | ---: |${' ---: | ---: |'.repeat(peers.length)}`,

@@ -42,8 +42,9 @@ export function ours(/** @type {number} */ threads, /** @type {string} */ tier) 
   return {
     name: 'trireme',
     script: 'peers/trireme.mjs',
-    args: ['--threads', String(threads), '--tier', tier],
-    env: { TRIREME_THREADS: String(threads), TRIREME_TIER: tier },
+    args: ['--tier', tier],
+    // "auto" leaves the tier to the library.
+    env: { TRIREME_THREADS: String(threads), ...(tier === 'auto' ? {} : { TRIREME_TIER: tier }) },
   };
 }
 

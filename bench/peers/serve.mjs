@@ -5,7 +5,7 @@
  *   {"cmd":"setup","workload":"mlp-train"}    -> {"ok":true,"note":"..."} or {"refused":"why it cannot"}
  *   {"cmd":"run","calls":3,"ms":700}          -> {"times":[...],"values":[...]}   at least so many calls and so long
  *   {"cmd":"probe"}                           -> {"values":[...]}                 entries of an output, where there is no loss
- *   {"cmd":"stats"}                           -> {"peakBytes":...}                peak resident memory of the process so far
+ *   {"cmd":"stats"}                           -> {"peakBytes":...,"info":{...}}  peak resident memory so far, facts of the run
  *   {"cmd":"exit"}
  */
 import { writeSync } from 'node:fs';
@@ -20,7 +20,7 @@ export class Refused extends Error {}
  * @property {() => number | undefined | Promise<number | undefined>} call one step; ends when its result is readable on the host; a loss, if any
  * @property {() => number[] | Promise<number[]>} [probe] entries of the output, for a workload without a loss
  * @property {string} [note] shown beside the row (a workaround)
- * @property {Record<string, unknown>} [info] shown in the machine-readable row
+ * @property {() => Record<string, unknown>} [info] facts of the run for the machine-readable row, asked at its end
  */
 
 function reply(/** @type {unknown} */ message) {
@@ -39,12 +39,12 @@ export async function serve(prepare) {
     try {
       if (message.cmd === 'exit') process.exit(0);
       if (message.cmd === 'stats') {
-        reply({ peakBytes: process.resourceUsage().maxRSS * 1024 });
+        reply({ peakBytes: process.resourceUsage().maxRSS * 1024, info: prepared?.info?.() });
         continue;
       }
       if (message.cmd === 'setup') {
         prepared = await prepare(workloadNamed(message.workload));
-        reply({ ok: true, note: prepared.note, info: prepared.info });
+        reply({ ok: true, note: prepared.note });
         continue;
       }
       if (!prepared) throw new Error(`"${message.cmd}" before "setup"`);

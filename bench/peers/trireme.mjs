@@ -21,7 +21,7 @@ import {
   SGD_LR,
   trainingData,
 } from '../workloads.mjs';
-import { Refused, serve } from './serve.mjs';
+import { option, Refused, serve } from './serve.mjs';
 
 /** @typedef {import('trireme').Tensor} Tensor */
 
@@ -54,7 +54,9 @@ function trainer(optimizer, lossOf, data) {
   };
 }
 
-const adamOptions = { lr: ADAM.lr, betas: [ADAM.beta1, ADAM.beta2], eps: ADAM.eps };
+/** @type {[number, number]} */
+const betas = [ADAM.beta1, ADAM.beta2];
+const adamOptions = { lr: ADAM.lr, betas, eps: ADAM.eps };
 
 function mlp() {
   const { x, labels } = trainingData.mlp();
@@ -220,7 +222,13 @@ function eager(/** @type {boolean} */ recorded) {
   };
 }
 
-await serve((workload) => {
+/** The tier that really runs, so that a row never claims another one. */
+function tierInUse() {
+  const device = tr.defaultDevice();
+  return 'tier' in device && typeof device.tier === 'string' ? device.tier : 'wasm';
+}
+
+function prepare(/** @type {import('../workloads.mjs').Workload} */ workload) {
   switch (workload.kind) {
     case 'gemm':
       return gemm(workload.size);
@@ -246,4 +254,11 @@ await serve((workload) => {
     default:
       throw new Refused(`no runner for ${workload.name}`);
   }
+}
+
+await serve((workload) => {
+  const prepared = prepare(workload);
+  const asked = option('tier', 'auto');
+  if (asked === 'native' && tierInUse() !== 'native') throw new Refused('the native tier is not to be had here');
+  return { ...prepared, info: () => ({ tier: tierInUse(), threads: tr.defaultDevice().threads }) };
 });

@@ -128,6 +128,17 @@ function matches(entry: Entry, tensors: readonly Tensor[], tokens: readonly unkn
   return true;
 }
 
+function disposeEntries(entries: Entry[]): void {
+  for (const entry of entries) {
+    entry.compiled.executable.dispose();
+    for (const storage of entry.captured) storage.release();
+  }
+  entries.length = 0;
+}
+
+/** Programs of compiled functions that became garbage. */
+const forgotten = new FinalizationRegistry<Entry[]>(disposeEntries);
+
 /** Fills in the addresses of one run and makes its output tensors. */
 function prepare(entry: Entry, tensors: readonly Tensor[]): Tensor[] {
   const { pointers, args, captured, outputs } = entry;
@@ -211,15 +222,10 @@ export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, opti
     await settleMemory();
     return result;
   };
-  const dispose = (): void => {
-    for (const entry of entries) {
-      entry.compiled.executable.dispose();
-      for (const storage of entry.captured) storage.release();
-    }
-    entries.length = 0;
-  };
+  const dispose = (): void => disposeEntries(entries);
   const compile = (...args: A): CompiledProgram => find(args).entry.compiled;
   const jitted = Object.assign(call, { run, dispose, compile, programs: [] as readonly CompiledProgram[] });
+  forgotten.register(jitted, entries);
   Object.defineProperty(jitted, 'programs', { get: () => entries.map((e) => e.compiled) });
   return jitted;
 }

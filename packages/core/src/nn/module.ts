@@ -54,6 +54,7 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
   training = true;
   /** The name under which the module was found last, for errors and profiles. */
   private pathName = '';
+  private childrenNamed = false;
 
   abstract forward(...args: Args): Out;
 
@@ -63,6 +64,10 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     if (trace !== null) {
       const { training } = this;
       trace.addGuard(() => this.training === training);
+    }
+    if (!this.childrenNamed) {
+      this.childrenNamed = true;
+      this.children();
     }
     return withModulePath(this.pathName || this.constructor.name, () => {
       try {

@@ -5,6 +5,7 @@ import { ArgumentError, DTypeError } from '../errors.js';
 import { broadcastShapes, shapesEqual } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
 import { scalarTensor } from '../tensor/dispatch.js';
+import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { cast } from './cast.js';
 import { expand } from './view.js';
@@ -45,6 +46,21 @@ export function floatTypeOf(dtype: DType): DType {
 /** The tensor with a floating dtype. */
 export function toFloat(x: Tensor): Tensor {
   return isFloat(x.dtype) ? x : cast(x, 'float32');
+}
+
+/** float16 and bfloat16: too coarse for intermediate results. */
+export function isHalf(dtype: DType): boolean {
+  return dtype === 'float16' || dtype === 'bfloat16';
+}
+
+/** float32 for half precision; other dtypes as they are. */
+export function widen(x: Tensor): Tensor {
+  return isHalf(x.dtype) ? cast(x, 'float32') : x;
+}
+
+/** Computes in {@link widen}ed precision and gives the result in the tensor's dtype. */
+export function widened(x: Tensor, compute: (wide: Tensor) => Tensor): Tensor {
+  return isHalf(x.dtype) ? composite('widened', () => cast(compute(widen(x)), x.dtype)) : compute(x);
 }
 
 /** The operand as a tensor of `dtype`. */

@@ -7,6 +7,7 @@ import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, mul, sub } from './binary.js';
 import { cast } from './cast.js';
+import { isHalf, widen } from './common.js';
 import { withGradient } from './custom-gradient.js';
 import { countAlong, mean, sumTo } from './reduce.js';
 import { lerp } from './ternary.js';
@@ -39,6 +40,10 @@ function standardize(
   eps: number,
   observe?: (moments: Moments) => void,
 ): Tensor {
+  if (isHalf(x.dtype)) {
+    const float = (t: Tensor | null): Tensor | null => (t === null ? null : cast(t, 'float32'));
+    return composite(name, () => cast(standardize(name, widen(x), axes, float(weight), float(bias), eps, observe), x.dtype));
+  }
   const inputs = [x, ...(weight === null ? [] : [weight]), ...(bias === null ? [] : [bias])];
   const biasShape = bias?.shape ?? [];
   const hasWeight = weight !== null;

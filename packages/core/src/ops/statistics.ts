@@ -5,7 +5,7 @@ import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, div, eq, le, logicalAnd, logicalOr, maximum, mul, ne, pow, sub } from './binary.js';
 import { cast } from './cast.js';
-import { broadcastTo, requireKind, stopGradient, toFloat } from './common.js';
+import { broadcastTo, requireKind, stopGradient, toFloat, widened } from './common.js';
 import { withGradient } from './custom-gradient.js';
 import { zerosOf } from './fill.js';
 import { iotaAlong } from './iota.js';
@@ -23,16 +23,18 @@ export interface VarianceOptions {
 /** Variance over `dim`: the mean squared distance from the mean, divided by `count - correction`. */
 export function variance(x: Tensor, dim?: Axes, keepdim = false, { correction = 1 }: VarianceOptions = {}): Tensor {
   requireKind(x, ['float'], 'var');
-  return composite('var', () => {
-    const axes = reductionAxes(x, dim, 'var');
-    const centred = sub(x, mean(x, axes, true));
-    return div(sum(mul(centred, centred), axes, keepdim), Math.max(0, countAlong(x.shape, axes) - correction));
-  });
+  return composite('var', () =>
+    widened(x, (wide) => {
+      const axes = reductionAxes(wide, dim, 'var');
+      const centred = sub(wide, mean(wide, axes, true));
+      return div(sum(mul(centred, centred), axes, keepdim), Math.max(0, countAlong(wide.shape, axes) - correction));
+    }),
+  );
 }
 
 /** Standard deviation over `dim`. Its gradient is 0 where all elements are equal. */
 export function std(x: Tensor, dim?: Axes, keepdim = false, options: VarianceOptions = {}): Tensor {
-  return composite('std', () => flatRoot(variance(x, dim, keepdim, options)));
+  return composite('std', () => widened(x, (wide) => flatRoot(variance(wide, dim, keepdim, options))));
 }
 
 /** The square root, with gradient 0 instead of infinity at 0. */
@@ -47,19 +49,20 @@ function flatRoot(x: Tensor): Tensor {
  */
 export function norm(x: Tensor, p = 2, dim?: Axes, keepdim = false): Tensor {
   requireKind(x, ['float'], 'norm');
-  return composite('norm', () => {
-    const axes = reductionAxes(x, dim, 'norm');
-    if (p === Infinity) return amax(abs(x), axes, keepdim);
-    if (p === -Infinity) return amin(abs(x), axes, keepdim);
-    if (p === 0) return sum(cast(ne(x, 0), x.dtype), axes, keepdim);
-    if (p === 1) return sum(abs(x), axes, keepdim);
-    if (p === 2) return flatRoot(sum(mul(x, x), axes, keepdim));
-    const isZero = eq(x, 0);
-    const magnitude = where(isZero, 1, abs(x));
-    const total = sum(where(isZero, 0, pow(magnitude, p)), axes, keepdim);
-    const nothing = eq(total, 0);
-    return where(nothing, 0, pow(where(nothing, 1, total), 1 / p));
-  });
+  return composite('norm', () => widened(x, (wide) => normOf(wide, p, reductionAxes(wide, dim, 'norm'), keepdim)));
+}
+
+function normOf(x: Tensor, p: number, axes: readonly number[], keepdim: boolean): Tensor {
+  if (p === Infinity) return amax(abs(x), axes, keepdim);
+  if (p === -Infinity) return amin(abs(x), axes, keepdim);
+  if (p === 0) return sum(cast(ne(x, 0), x.dtype), axes, keepdim);
+  if (p === 1) return sum(abs(x), axes, keepdim);
+  if (p === 2) return flatRoot(sum(mul(x, x), axes, keepdim));
+  const isZero = eq(x, 0);
+  const magnitude = where(isZero, 1, abs(x));
+  const total = sum(where(isZero, 0, pow(magnitude, p)), axes, keepdim);
+  const nothing = eq(total, 0);
+  return where(nothing, 0, pow(where(nothing, 1, total), 1 / p));
 }
 
 /** The largest element along `axes`, which keep extent 1; 0 where there is none. */
@@ -75,24 +78,23 @@ function pivot(x: Tensor, axes: readonly number[]): Tensor {
 
 /** `log(sum(exp(x)))` over `dim` without overflow on the way. */
 export function logsumexp(x: Tensor, dim?: Axes, keepdim = false): Tensor {
-  return composite('logsumexp', () => {
-    const real = toFloat(x);
-    const axes = reductionAxes(real, dim, 'logsumexp');
-    const from = pivot(real, axes);
-    const kept = add(log(sum(exp(sub(real, from)), axes, true)), from);
-    return keepdim
-      ? kept
-      : reshape(
-          kept,
-          real.shape.filter((_, axis) => !axes.includes(axis)),
-        );
-  });
+  return composite('logsumexp', () =>
+    widened(toFloat(x), (wide) => {
+      const axes = reductionAxes(wide, dim, 'logsumexp');
+      const from = pivot(wide, axes);
+      const kept = add(log(sum(exp(sub(wide, from)), axes, true)), from);
+      const dropped = wide.shape.filter((_, axis) => !axes.includes(axis));
+      return keepdim ? kept : reshape(kept, dropped);
+    }),
+  );
 }
 
 /** `exp(x) / sum(exp(x))` along `dim`. */
 export function softmax(x: Tensor, dim = -1): Tensor {
-  const real = toFloat(x);
-  const axes = reductionAxes(real, dim, 'softmax');
+  return widened(toFloat(x), (wide) => softmaxOf(wide, reductionAxes(wide, dim, 'softmax')));
+}
+
+function softmaxOf(real: Tensor, axes: readonly number[]): Tensor {
   return withGradient({
     name: 'softmax',
     inputs: [real],
@@ -111,8 +113,10 @@ export function softmax(x: Tensor, dim = -1): Tensor {
 
 /** `log(softmax(x))` along `dim`, without the loss of accuracy of the two in turn. */
 export function logSoftmax(x: Tensor, dim = -1): Tensor {
-  const real = toFloat(x);
-  const axes = reductionAxes(real, dim, 'logSoftmax');
+  return widened(toFloat(x), (wide) => logSoftmaxOf(wide, reductionAxes(wide, dim, 'logSoftmax')));
+}
+
+function logSoftmaxOf(real: Tensor, axes: readonly number[]): Tensor {
   return withGradient({
     name: 'logSoftmax',
     inputs: [real],
@@ -186,7 +190,7 @@ function extremeAlong(x: Tensor, dim: number, keepdim: boolean, largest: boolean
     const values = withGradient({
       name: largest ? 'max' : 'min',
       inputs: [x],
-      forward: () => [mul(kept, 1), position],
+      forward: () => [kept, position],
       vjp: (g, ctx) => [where(eq(iotaAlong(shape[axis], axis, shape.length), ctx.extra(0)), broadcastTo(g, shape), 0)],
     });
     return { values: finish(values), indices: finish(cast(position, 'int64')) };

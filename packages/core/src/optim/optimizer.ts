@@ -154,9 +154,6 @@ export abstract class Optimizer<O extends { readonly lr: number }> {
     }
     return t;
   }
-  protected hasState(p: Tensor, name: string): boolean {
-    return this.state.get(p)?.has(name) ?? false;
-  }
   /** The group's learning rate in the dtype of a parameter. */
   protected lrFor(group: Group<O>, p: Tensor): Tensor {
     return cast(group.lr, p.dtype);

@@ -1,5 +1,7 @@
 /** Stochastic gradient descent. */
 import { add, mul, sub } from '../ops/binary.js';
+import { cast } from '../ops/cast.js';
+import { full } from '../ops/create.js';
 import { writeInto } from '../ops/write-view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ArgumentError } from '../errors.js';
@@ -24,18 +26,19 @@ export class SGD extends Optimizer<SGDOptions> {
   }
   protected override update(group: Group<SGDOptions>, params: readonly Tensor[], gradOf: (p: Tensor) => Tensor): void {
     const { momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = group.options;
+    // The first velocity is the plain gradient: dampening counts from the second step on.
+    const started = dampening === 0 ? null : this.groupState(group, 'started', 'float32');
+    const share = started === null ? null : sub(1, mul(started, dampening));
     for (const p of params) {
       let d = gradOf(p);
       if (weightDecay !== 0) d = add(d, mul(p, weightDecay));
       if (momentum !== 0) {
-        const first = !this.hasState(p, 'momentumBuffer');
         const velocity = this.stateOf(p, 'momentumBuffer');
-        // PyTorch starts with the plain gradient; from zeros the same, but for dampening.
-        const next = first && dampening !== 0 ? add(mul(velocity, momentum), d) : add(mul(velocity, momentum), mul(d, 1 - dampening));
-        writeInto(velocity, next);
+        writeInto(velocity, add(mul(velocity, momentum), share === null ? d : mul(d, cast(share, p.dtype))));
         d = nesterov ? add(d, mul(velocity, momentum)) : velocity;
       }
       writeInto(p, sub(p, mul(d, this.lrFor(group, p))));
     }
+    if (started !== null) writeInto(started, full([], 1));
   }
 }

@@ -170,7 +170,8 @@ export class KernelGenerator {
     index = b.add(index, b.i32(offset));
     this.needs(param, size * gap + offset);
     const buffer = { param, dtype };
-    const modes: StoreMode[] = type === 'bool' ? ['and', 'or'] : type === 'f32' || type === 'f64' ? ['add', 'max'] : ['add', 'mul', 'min', 'or'];
+    const modes: StoreMode[] =
+      type === 'bool' ? ['and', 'or'] : type === 'f32' || type === 'f64' ? ['add', 'max'] : ['add', 'mul', 'min', 'or'];
     const mode = !scope.vector && r.chance(0.3) ? r.pick(modes) : 'set';
     const value = this.expr(type, scope, 4);
     scope.own.push({ buffer, index });
@@ -229,7 +230,13 @@ export class KernelGenerator {
     const { r, b } = this;
     const lane = b.loopVar(`v${this.names++}`);
     const lanes = r.pick(extents);
-    const deeper: Scope = { ...inner, vars: [...inner.vars, { variable: lane, extent: lanes }], assignable: [], reductions: new Map(), vector: true };
+    const deeper: Scope = {
+      ...inner,
+      vars: [...inner.vars, { variable: lane, extent: lanes }],
+      assignable: [],
+      reductions: new Map(),
+      vector: true,
+    };
     const loop: Stmt = { kind: 'for', variable: lane, extent: lanes, mode: 'vector', body: [this.accumulateInto(local, op, deeper)] };
     return { kind: 'for', variable, extent, mode: 'serial', body: [loop] };
   }
@@ -293,7 +300,11 @@ export class KernelGenerator {
       return b.binary(op, this.expr(type, scope, depth - 1), this.expr(type, scope, depth - 1));
     }
     if (r.chance(0.2)) return b.unary('not', this.expr('bool', scope, depth - 1));
-    return b.binary(r.pick<BinaryOp>(['and', 'or', 'xor', 'eq', 'ne']), this.expr('bool', scope, depth - 1), this.expr('bool', scope, depth - 1));
+    return b.binary(
+      r.pick<BinaryOp>(['and', 'or', 'xor', 'eq', 'ne']),
+      this.expr('bool', scope, depth - 1),
+      this.expr('bool', scope, depth - 1),
+    );
   }
   private floatExpr(type: 'f32' | 'f64', scope: Scope, depth: number): Expr {
     const { r, b } = this;

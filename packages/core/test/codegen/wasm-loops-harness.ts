@@ -1,10 +1,11 @@
 /** Runs one kernel on WebAssembly and on the reference interpreter, from the same memory. */
-import { dtypeInfo } from '../../src/dtype.js';
+
 import type { CompiledModule, WasmFeatures } from '../../src/codegen/compiled.js';
 import { compileKernels } from '../../src/codegen/wasm/module.js';
+import { dtypeInfo } from '../../src/dtype.js';
 import { interpretKernel } from '../../src/ir/interpret.js';
-import { readElement } from '../../src/ir/scalar.js';
 import type { Kernel } from '../../src/ir/kernel.js';
+import { readElement } from '../../src/ir/scalar.js';
 
 type Entry = (begin: number, end: number, args: number, scratch: number) => void;
 
@@ -101,7 +102,8 @@ export function differences(kernel: Kernel, elements: readonly number[], outcome
     }
   });
   for (let at = 0; at < covered.length; at++) {
-    if (!covered[at] && outcome.expected.getUint8(at) !== outcome.actual.getUint8(at)) found.push(`byte ${at} outside every buffer changed`);
+    if (!covered[at] && outcome.expected.getUint8(at) !== outcome.actual.getUint8(at))
+      found.push(`byte ${at} outside every buffer changed`);
   }
   return found;
 }

@@ -3,29 +3,29 @@ import { verifyKernel } from '../../src/ir/verify.js';
 import { fillRandom, KernelGenerator, Random } from './wasm-loops-generator.js';
 import { differences, runBoth } from './wasm-loops-harness.js';
 
+/** Every cell in one call, or the grid cut into ranges that run last to first. */
+const cuts = [[], [0.3, 0.7], [0.1, 0.5, 0.5, 0.9]];
+
 function check(seed: number, sharedMemory: boolean): void {
   const { kernel, elements } = new KernelGenerator(seed).generate();
   verifyKernel(kernel);
-  for (const splits of [[], [0.3, 0.7]]) {
-    const outcome = runBoth(
-      kernel,
-      elements,
-      (view, addresses) => fillRandom(new Random(seed), view, kernel, addresses, elements),
-      splits,
-      { sharedMemory, relaxedSimd: false },
-    );
-    expect(differences(kernel, elements, outcome).slice(0, 5), `seed ${seed}`).toEqual([]);
-  }
+  const outcome = runBoth(
+    kernel,
+    elements,
+    (view, addresses) => fillRandom(new Random(seed), view, kernel, addresses, elements),
+    cuts[seed % cuts.length],
+    { sharedMemory, relaxedSimd: false },
+  );
+  expect(differences(kernel, elements, outcome).slice(0, 5), `seed ${seed}`).toEqual([]);
 }
 
 describe('random loop kernels compute what the interpreter computes, bit for bit', () => {
-  const environment = typeof process === 'object' ? process.env : {};
-  const rounds = Number(environment.TRIREME_FUZZ ?? 300);
-  const first = Number(environment.TRIREME_FUZZ_SEED ?? 0);
-  it('in plain memory', () => {
-    for (let seed = first; seed < first + rounds; seed++) check(seed, false);
-  }, 600000);
+  for (let first = 0; first < 120; first += 30) {
+    it(`seeds ${first} to ${first + 29}`, () => {
+      for (let seed = first; seed < first + 30; seed++) check(seed, false);
+    });
+  }
   it('in shared memory', () => {
-    for (let seed = 100000; seed < 100040; seed++) check(seed, true);
+    for (let seed = 1000; seed < 1020; seed++) check(seed, true);
   });
 });

@@ -13,6 +13,7 @@ import { interpolate } from '../../src/ops/interpolate.js';
 import { concat, diagEmbed, meshgrid, repeatInterleave, roll, stack, tile, tril } from '../../src/ops/join.js';
 import * as loss from '../../src/ops/loss.js';
 import { linear, matmul } from '../../src/ops/matmul.js';
+import { cast } from '../../src/ops/cast.js';
 import * as norm from '../../src/ops/normalization.js';
 import { pad } from '../../src/ops/pad.js';
 import { lpPool2d, maxPool2d } from '../../src/ops/pool.js';
@@ -261,6 +262,33 @@ describe('errors', () => {
       expect(equal(float([1, 2]), float([1, 2], [2, 1]))).toBe(false);
       expect(equal(whole([1, 2]), createFromArray([1, 3], 'int64', [2]))).toBe(false);
       expect(host(where(sigmoid(float([0])), 1, 2))).toEqual([1]);
+    });
+  });
+});
+
+describe('half precision', () => {
+  test('computes in float32 between its ends', () => {
+    scope(() => {
+      for (const dtype of ['float16', 'bfloat16'] as const) {
+        const wide = float(Array.from({ length: 64 }, (_, i) => 20 + (i % 7) / 8), [2, 32]);
+        const x = cast(wide, dtype);
+        const tolerance = dtype === 'float16' ? 2e-3 : 2e-2;
+        const pairs: [Tensor, Tensor][] = [
+          [stat.softmax(x, 1), stat.softmax(wide, 1)],
+          [stat.logSoftmax(x, 1), stat.logSoftmax(wide, 1)],
+          [stat.variance(x, 1), stat.variance(wide, 1)],
+          [stat.norm(mul(x, 100)), stat.norm(mul(wide, 100))],
+          [norm.layerNorm(x, 32), norm.layerNorm(wide, 32)],
+          [mean(x), mean(wide)],
+        ];
+        pairs.forEach(([narrow, exact], k) => {
+          expect([k, narrow.dtype]).toEqual([k, dtype]);
+          host(narrow).forEach((v, i) => {
+            const w = host(exact)[i];
+            expect([k, i, Math.abs(v - w) <= tolerance * Math.max(1, Math.abs(w))]).toEqual([k, i, true]);
+          });
+        });
+      }
     });
   });
 });

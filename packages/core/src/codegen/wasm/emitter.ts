@@ -16,6 +16,7 @@ import type { Ranges } from './ranges.js';
 import { type DivisionFacts, noFacts, scalarBinary, scalarBitcast, scalarCast, scalarUnary } from './scalar-ops.js';
 import { rampBytes, splatBytes, valTypeOf } from './types.js';
 import { splat, type VectorHost, vectorBinary, vectorBitcast, vectorCast, vectorSelect, vectorUnary } from './vector-ops.js';
+import { forEachStatement } from './walk.js';
 
 interface Held {
   readonly local: WasmLocal;
@@ -126,9 +127,6 @@ export class Emitter implements VectorHost {
   holdScalarIn(e: Expr, local: WasmLocal): void {
     this.hold(e, scalarSlot, local);
   }
-  isHeld(e: Expr): boolean {
-    return this.held(e, scalarSlot) !== null;
-  }
 
   private countUses(body: readonly Stmt[]): void {
     const visit = (e: Expr): void => {
@@ -137,17 +135,7 @@ export class Emitter implements VectorHost {
       if (seen > 0) return;
       for (const o of this.inputs(e)) visit(o);
     };
-    const walk = (stmts: readonly Stmt[]): void => {
-      for (const stmt of stmts) {
-        for (const root of this.roots(stmt)) visit(root);
-        if (stmt.kind === 'for' || stmt.kind === 'while') walk(stmt.body);
-        else if (stmt.kind === 'if') {
-          walk(stmt.then);
-          walk(stmt.otherwise);
-        }
-      }
-    };
-    walk(body);
+    forEachStatement(body, (stmt) => this.roots(stmt).forEach(visit));
   }
   /** Operands as they are emitted: a load's is its address. */
   inputs(e: Expr): readonly Expr[] {

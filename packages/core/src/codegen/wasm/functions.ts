@@ -1,6 +1,5 @@
 /** Functions a module gets once, when some kernel needs them: floating point remainder and masked memory access. */
 import type { FunctionBuilder, LaneMemoryOp, MemoryOp, ModuleBuilder } from './asm.js';
-import { zeroBytes } from './types.js';
 
 /** Memory element as seen by gather and scatter. */
 export type ElementFormat = 'i8' | 'u8' | 'i16' | 'b32' | 'b64';
@@ -91,7 +90,10 @@ export class SharedFunctions {
       const step = format === 'i8' || format === 'u8' ? 4 : format === 'i16' ? 2 : 1;
       for (let lane = 0; lane < (format === 'b64' ? 2 : 4); lane++) {
         f.get(mask).lane('i32x4.extract_lane', lane).if();
-        f.get(addresses).lane('i32x4.extract_lane', lane).get(value).laneMem(laneStores[format], lane * step);
+        f.get(addresses)
+          .lane('i32x4.extract_lane', lane)
+          .get(value)
+          .laneMem(laneStores[format], lane * step);
         f.end();
       }
       return f;
@@ -119,7 +121,11 @@ function emitFmod(f: FunctionBuilder): void {
   f.f64(NaN).return().end();
   f.get(x).op('f64.abs').get(y).op('f64.abs').op('f64.lt').if();
   f.get(x).return().end();
-  f.get(x).op('i64.reinterpret_f64').i64(-(2n ** 63n)).op('i64.and').set(sign);
+  f.get(x)
+    .op('i64.reinterpret_f64')
+    .i64(-(2n ** 63n))
+    .op('i64.and')
+    .set(sign);
   const unpack = (value: typeof x, bits: typeof ux, exponent: typeof ux): void => {
     f.get(value).op('f64.abs').op('i64.reinterpret_f64').tee(bits).i64(52n).op('i64.shr_u').tee(exponent).op('i64.eqz').if();
     f.get(bits).get(bits).op('i64.clz').i64(11n).op('i64.sub').tee(shift).op('i64.shl').set(bits);
@@ -154,9 +160,4 @@ function emitFmod(f: FunctionBuilder): void {
   f.get(ux).i64(1n).get(ex).op('i64.sub').op('i64.shr_u');
   f.end();
   f.get(sign).op('i64.or').op('f64.reinterpret_i64');
-}
-
-/** Pushes a vector of zeros. */
-export function pushZero(f: FunctionBuilder): void {
-  f.v128(zeroBytes);
 }

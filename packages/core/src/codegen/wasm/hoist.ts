@@ -2,7 +2,7 @@
 import type { BinaryExpr, Expr, LoopVar } from '../../ir/expr.js';
 import type { ForStmt, Stmt } from '../../ir/kernel.js';
 import type { Emitter } from './emitter.js';
-import { Lanes } from './lanes.js';
+import type { Lanes } from './lanes.js';
 import type { NormalBody } from './normalize.js';
 import { componentCount, rampBytes } from './types.js';
 

@@ -3,6 +3,7 @@ import type { BinaryExpr, Expr, Local, LoopVar } from '../../ir/expr.js';
 import { operands } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { accessOf, type NormalBody } from './normalize.js';
+import { forEachStatement } from './walk.js';
 
 /** i32: the constant difference between neighbouring lanes. Any type: 0 when all lanes agree. Else `varying`. */
 export type Shape = number | 'varying';
@@ -29,15 +30,10 @@ export class Lanes {
   }
   /** Notes which of the locals declared in a body differ between lanes. */
   declareLocals(body: readonly Stmt[]): void {
-    for (const stmt of body) {
-      if (stmt.kind === 'declare') {
-        if (this.normal.mutableLocals.has(stmt.local) || this.shape(stmt.value) !== 0) this.varyingLocals.add(stmt.local);
-      } else if (stmt.kind === 'for') this.declareLocals(stmt.body);
-      else if (stmt.kind === 'if') {
-        this.declareLocals(stmt.then);
-        this.declareLocals(stmt.otherwise);
-      }
-    }
+    forEachStatement(body, (stmt) => {
+      if (stmt.kind !== 'declare') return;
+      if (this.normal.mutableLocals.has(stmt.local) || this.shape(stmt.value) !== 0) this.varyingLocals.add(stmt.local);
+    });
   }
   markVarying(local: Local): void {
     this.varyingLocals.add(local);

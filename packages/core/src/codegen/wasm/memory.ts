@@ -5,7 +5,7 @@ import type { Expr, LoadExpr } from '../../ir/expr.js';
 import type { StoreStmt } from '../../ir/kernel.js';
 import type { FunctionBuilder, MemoryOp, WasmLocal } from './asm.js';
 import type { Emitter } from './emitter.js';
-import { type ElementFormat, laneStoreOf, scalarLoadOf, SharedFunctions } from './functions.js';
+import { type ElementFormat, laneStoreOf, SharedFunctions, scalarLoadOf } from './functions.js';
 import { type Access, accessOf } from './normalize.js';
 import { componentCount, isWide, rampBytes, splatBytes, valTypeOf, zeroBytes } from './types.js';
 
@@ -172,7 +172,11 @@ function loadPlain(em: Emitter, access: Access, c: number): void {
       pushAddress = () => f.get(base);
     } else {
       offsets = lanes.map(() => 0);
-      pushAddress = (lane) => f.get(base).i32(Math.imul(c * perComponent + lane, step) + offset).op('i32.add');
+      pushAddress = (lane) =>
+        f
+          .get(base)
+          .i32(Math.imul(c * perComponent + lane, step) + offset)
+          .op('i32.add');
     }
   }
   const format = formats[dtype];
@@ -341,7 +345,10 @@ export function emitVectorStore(em: Emitter, stmt: StoreStmt): void {
       f.set(where);
       const { op, step } = laneStoreOf(format);
       for (let lane = 0; lane < perComponent; lane++) {
-        f.get(where).lane('i32x4.extract_lane', lane).get(value).laneMem(op, lane * step);
+        f.get(where)
+          .lane('i32x4.extract_lane', lane)
+          .get(value)
+          .laneMem(op, lane * step);
       }
       continue;
     }

@@ -34,7 +34,7 @@ function compileKernel(module: ModuleBuilder, kernel: Kernel, name: string, feat
     const moved = offset > 0 && part.workspaceBytes > 0;
     part.phases.forEach((phase: Phase, i) => {
       const entries = moved ? phase.map((entry) => offsetWorkspace(module, entry, kernel.params.length, offset)) : phase;
-      (phases[i] ??= []).push(...entries);
+      phases[i] = [...(phases[i] ?? []), ...entries];
     });
     const tableBytes = moved ? pointerTableBytes(kernel.params.length) : 0;
     scratchBytes = Math.max(scratchBytes, part.scratchBytes + tableBytes);
@@ -57,8 +57,16 @@ function offsetWorkspace(module: ModuleBuilder, entry: KernelEntry, params: numb
   const f = module.function(['i32', 'i32', 'i32', 'i32'], [], exportName);
   const [begin, end, args, scratch] = f.params;
   if (begin && end && args && scratch) {
-    f.get(scratch).get(args).i32(4 * params).memoryCopy();
-    f.get(scratch).get(args).mem('i32.load', 4 * params).i32(offset).op('i32.add').mem('i32.store', 4 * params);
+    f.get(scratch)
+      .get(args)
+      .i32(4 * params)
+      .memoryCopy();
+    f.get(scratch)
+      .get(args)
+      .mem('i32.load', 4 * params)
+      .i32(offset)
+      .op('i32.add')
+      .mem('i32.store', 4 * params);
     f.get(begin).get(end).get(scratch).get(scratch).i32(pointerTableBytes(params)).op('i32.add').call(target);
   }
   return { ...entry, exportName };

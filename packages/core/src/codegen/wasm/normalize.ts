@@ -10,6 +10,7 @@ import type { ForStmt, Stmt, StoreStmt } from '../../ir/kernel.js';
 import { lowerMath } from '../../ir/math.js';
 import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from './narrow.js';
 import { type Linear, linearForm, Ranges } from './ranges.js';
+import { forEachStatement } from './walk.js';
 
 /** What a load or store touches: `address` (i32, bytes) + the constant `offset` >= 0. */
 export interface Access {
@@ -19,9 +20,8 @@ export interface Access {
   readonly dtype: DType;
 }
 
-/** A rewritten loop nest (or epilogue). Statements and expressions belong to `builder`. */
+/** A rewritten loop nest (or epilogue). */
 export interface NormalBody {
-  readonly builder: ExprBuilder;
   readonly body: readonly Stmt[];
   readonly loads: ReadonlyMap<Expr, Access>;
   readonly stores: ReadonlyMap<Stmt, Access>;
@@ -33,7 +33,6 @@ export interface NormalBody {
   readonly locals: ReadonlyMap<Local, Local>;
   /** Bits of everything an expression depends on. */
   readonly dependencies: Dependencies;
-  readonly writtenParams: ReadonlySet<number>;
   readonly mutableLocals: ReadonlySet<Local>;
 }
 
@@ -117,7 +116,6 @@ class Normalizer {
     for (const local of this.options.given ?? []) this.bindLocal(local);
     const body = this.block(this.options.body);
     return {
-      builder: this.builder,
       body,
       loads: this.loads,
       stores: this.stores,
@@ -126,20 +124,15 @@ class Normalizer {
       variables: this.variables,
       locals: this.locals,
       dependencies: new Dependencies(this.written, this.loads),
-      writtenParams: this.written,
       mutableLocals: this.mutableLocals,
     };
   }
 
   private scanEffects(body: readonly Stmt[]): void {
-    for (const stmt of body) {
+    forEachStatement(body, (stmt) => {
       if (stmt.kind === 'store') this.written.add(stmt.buffer.param);
       else if (stmt.kind === 'assign' || stmt.kind === 'accumulate') this.mutated.add(stmt.local);
-      else if (stmt.kind === 'if') {
-        this.scanEffects(stmt.then);
-        this.scanEffects(stmt.otherwise);
-      } else if (stmt.kind === 'for' || stmt.kind === 'while') this.scanEffects(stmt.body);
-    }
+    });
   }
   private bindVariable(variable: LoopVar, extent: number): LoopVar {
     const made = this.builder.loopVar(variable.name);

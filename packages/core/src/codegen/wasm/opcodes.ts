@@ -5,11 +5,11 @@
 
 /** Instructions without immediates. */
 export const plainOps = {
-  'unreachable': 0x0,
-  'nop': 0x1,
-  'return': 0xf,
-  'drop': 0x1a,
-  'select': 0x1b,
+  unreachable: 0x0,
+  nop: 0x1,
+  return: 0xf,
+  drop: 0x1a,
+  select: 0x1b,
   'i32.eqz': 0x45,
   'i32.eq': 0x46,
   'i32.ne': 0x47,

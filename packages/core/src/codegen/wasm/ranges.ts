@@ -1,7 +1,7 @@
 /** Facts about i32 expressions: the interval of their values and their linear form. */
 import type { BinaryExpr, Expr, LoopVar } from '../../ir/expr.js';
 
-export interface Interval {
+interface Interval {
   readonly low: number;
   readonly high: number;
 }

@@ -2,43 +2,18 @@
 import type { ScalarType } from '../../dtype.js';
 import { CompilerError } from '../../errors.js';
 import type { Expr, Local, LoopVar } from '../../ir/expr.js';
-import type { AccumulateStmt, ForStmt, IfStmt, ReduceOp, Stmt, WhileStmt } from '../../ir/kernel.js';
+import type { AccumulateStmt, ForStmt, IfStmt, Stmt, WhileStmt } from '../../ir/kernel.js';
 import type { FunctionBuilder, ModuleBuilder, WasmLocal } from './asm.js';
 import { Emitter } from './emitter.js';
 import { Effects, Hoister, type Induction } from './hoist.js';
 import { Lanes } from './lanes.js';
 import { emitScalarStore, emitVectorStore } from './memory.js';
 import { accessOf, type NormalBody } from './normalize.js';
+import { Reductions } from './reductions.js';
 import { scalarBinary } from './scalar-ops.js';
-import { componentCount, isWide, splatBytes, valTypeOf } from './types.js';
-import { combineVectors, extractLane } from './vector-ops.js';
-
-/** The value that changes nothing under an operation. */
-function identity(op: ReduceOp, type: ScalarType): number | bigint {
-  const wide = type === 'i64';
-  const float = type === 'f32' || type === 'f64';
-  switch (op) {
-    case 'add':
-      return wide ? 0n : float ? -0 : 0;
-    case 'mul':
-      return wide ? 1n : 1;
-    case 'or':
-      return wide ? 0n : 0;
-    case 'and':
-      return wide ? -1n : type === 'bool' ? 1 : -1;
-    case 'max':
-      return float ? -Infinity : wide ? -(2n ** 63n) : -(2 ** 31);
-    case 'min':
-      return float ? Infinity : wide ? 2n ** 63n - 1n : 2 ** 31 - 1;
-    default:
-      return op satisfies never;
-  }
-}
-
-interface Reduction {
-  readonly local: Local;
-  readonly op: ReduceOp;
-}
+import { componentCount, isWide, valTypeOf } from './types.js';
+import { combineVectors } from './vector-ops.js';
+import { forEachStatement } from './walk.js';
 
 export class StatementEmitter {
   readonly em: Emitter;
@@ -48,8 +23,7 @@ export class StatementEmitter {
   private readonly effects: Effects;
   private readonly hoister: Hoister;
   private readonly mainLanes = new Map<ForStmt, Lanes>();
-  /** Accumulators of vector loops whose lanes are combined only after an enclosing serial loop. */
-  private readonly deferred = new Set<Local>();
+  private readonly reductions: Reductions;
 
   constructor(f: FunctionBuilder, module: ModuleBuilder, normal: NormalBody, relaxedSimd: boolean) {
     this.f = f;
@@ -57,6 +31,7 @@ export class StatementEmitter {
     this.normal = normal;
     this.em = new Emitter(f, module, normal, relaxedSimd);
     this.effects = new Effects(normal);
+    this.reductions = new Reductions(this.em);
     this.hoister = new Hoister(this.em, (loop) => this.lanesOf(loop));
   }
 
@@ -64,7 +39,10 @@ export class StatementEmitter {
   loadPointers(args: WasmLocal): void {
     for (const [param, local] of this.normal.pointers) {
       const pointer = this.em.temporary('i32');
-      this.f.get(args).mem('i32.load', 4 * param).set(pointer);
+      this.f
+        .get(args)
+        .mem('i32.load', 4 * param)
+        .set(pointer);
       this.em.bindScalar(local, pointer);
     }
   }
@@ -81,7 +59,7 @@ export class StatementEmitter {
     const counter = em.temporary('i32');
     f.get(begin).set(counter);
     em.bindVariable(variable, counter);
-    this.loop(variable, counter, body, true, () => f.get(end), 1);
+    this.loop(variable, counter, body, end);
     em.leave();
     f.end();
   }
@@ -292,12 +270,12 @@ export class StatementEmitter {
     const open = typeof extent !== 'number';
     if (open) f.get(extent).i32(0).op('i32.gt_s').if();
     em.enter();
-    const deferred = em.lanes ? [] : this.deferReductions(stmt);
+    const deferred = em.lanes ? [] : this.reductions.defer(stmt, (loop) => this.lanesOf(loop).units);
     const counter = em.temporary('i32');
     f.i32(0).set(counter);
     em.bindVariable(stmt.variable, counter);
-    this.loop(stmt.variable, counter, stmt.body, true, () => pushExtent(f, extent), 1);
-    for (const reduction of deferred) this.finishReduction(reduction);
+    this.loop(stmt.variable, counter, stmt.body, extent);
+    for (const reduction of deferred) this.reductions.finish(reduction);
     em.leave();
     if (open) f.end();
     em.leave();
@@ -310,22 +288,15 @@ export class StatementEmitter {
     return local;
   }
   /** The counter has its first value and the loop runs at least once. */
-  private loop(
-    variable: LoopVar,
-    counter: WasmLocal,
-    body: readonly Stmt[],
-    runs: boolean,
-    pushEnd: () => void,
-    step: number,
-  ): void {
+  private loop(variable: LoopVar, counter: WasmLocal, body: readonly Stmt[], end: number | WasmLocal): void {
     const { em, f } = this;
     em.invalidate(this.effects.mutates(body));
-    const inductions = this.startInductions(this.hoist(body, this.normal.dependencies.bit(variable), variable, runs), counter);
+    const inductions = this.startInductions(this.hoist(body, this.normal.dependencies.bit(variable), variable, true), counter);
     const round = f.loop();
     this.scoped(body);
-    this.advance(counter, inductions, step);
+    this.advance(counter, inductions, 1);
     f.get(counter);
-    pushEnd();
+    pushExtent(f, end);
     f.op('i32.lt_s').brIf(round);
     f.end();
   }
@@ -374,17 +345,14 @@ export class StatementEmitter {
     em.bindVariable(stmt.variable, counter);
     em.invalidate(this.effects.mutates(stmt.body));
     const main = this.lanesOf(stmt);
-    const reductions = this.reductionsOf(stmt.body);
-    const inductions = this.startInductions(
-      this.hoistVector(stmt, typeof extent === 'number' && extent < 4 ? null : main),
-      counter,
-    );
-    const started = reductions.filter((r) => !this.deferred.has(r.local)).map((r) => this.startReduction(r, main.units));
-    this.bindAccumulators(reductions);
+    const reductions = this.reductions.inBody(stmt.body);
+    const inductions = this.startInductions(this.hoistVector(stmt, typeof extent === 'number' && extent < 4 ? null : main), counter);
+    const started = reductions.filter((r) => !this.reductions.isDeferred(r.local)).map((r) => this.reductions.start(r, main.units));
+    this.reductions.bind(reductions);
     this.phase(stmt, main, counter, extent, inductions);
     if (main.units > 1) this.phase(stmt, this.makeLanes(stmt, 1), counter, extent, inductions);
-    for (const { local } of reductions) em.bindScalar(local, this.scalarHome(local));
-    for (const reduction of started) this.finishReduction(reduction);
+    for (const { local } of reductions) em.bindScalar(local, this.reductions.homeOf(local));
+    for (const reduction of started) this.reductions.finish(reduction);
     this.tail(stmt, counter, extent, inductions);
     em.leave();
     if (open) f.end();
@@ -424,7 +392,10 @@ export class StatementEmitter {
       }
       const round = f.loop();
       run();
-      f.get(counter).i32(first + rounds * count).op('i32.lt_s').brIf(round);
+      f.get(counter)
+        .i32(first + rounds * count)
+        .op('i32.lt_s')
+        .brIf(round);
       f.end();
       return;
     }
@@ -463,133 +434,6 @@ export class StatementEmitter {
     f.end();
     if (typeof extent !== 'number') f.end();
   }
-
-  // Reductions over lanes.
-  private readonly homes = new Map<Local, WasmLocal>();
-  private readonly accumulators = new Map<Local, readonly WasmLocal[]>();
-
-  private scalarHome(local: Local): WasmLocal {
-    const home = this.homes.get(local);
-    if (!home) throw new CompilerError(`${local.name} was not prepared for a reduction`);
-    return home;
-  }
-  /** Locals declared outside a body that it accumulates into. */
-  private reductionsOf(body: readonly Stmt[]): readonly Reduction[] {
-    const declared = new Set<Local>();
-    const found = new Map<Local, ReduceOp>();
-    const walk = (stmts: readonly Stmt[]): void => {
-      for (const stmt of stmts) {
-        if (stmt.kind === 'declare') declared.add(stmt.local);
-        else if (stmt.kind === 'accumulate' && !declared.has(stmt.local)) {
-          const op = found.get(stmt.local);
-          if (op !== undefined && op !== stmt.op) throw new CompilerError(`${stmt.local.name} is accumulated with ${op} and ${stmt.op}`);
-          found.set(stmt.local, stmt.op);
-        } else if (stmt.kind === 'if') {
-          walk(stmt.then);
-          walk(stmt.otherwise);
-        } else if (stmt.kind === 'for' || stmt.kind === 'while') walk(stmt.body);
-      }
-    };
-    walk(body);
-    return [...found].map(([local, op]) => ({ local, op }));
-  }
-  private startReduction(reduction: Reduction, units: number): Reduction {
-    const { em, f } = this;
-    const { local, op } = reduction;
-    this.homes.set(local, em.scalarOf(local));
-    const components = Array.from({ length: componentCount(local.type, units) }, () => em.temporary('v128'));
-    for (const component of components) f.v128(splatBytes(local.type, identity(op, local.type))).set(component);
-    this.accumulators.set(local, components);
-    return reduction;
-  }
-  private bindAccumulators(reductions: readonly Reduction[]): void {
-    for (const { local } of reductions) {
-      const components = this.accumulators.get(local);
-      if (components) this.em.bindVector(local, components);
-    }
-  }
-  /** Combines the lanes, in a fixed order, into the scalar. */
-  private finishReduction({ local, op }: Reduction): void {
-    const { f, em } = this;
-    const { type } = local;
-    const home = this.scalarHome(local);
-    const components = [...(this.accumulators.get(local) ?? [])];
-    for (let width = components.length / 2; width >= 1; width /= 2) {
-      for (let i = 0; i < width; i++) {
-        const a = components[i];
-        const b = components[i + width];
-        if (!a || !b) continue;
-        combineVectors(f, op, type, a, b);
-        f.set(a);
-      }
-    }
-    const total = components[0];
-    if (!total) return;
-    const other = em.temporary('v128');
-    for (let width = isWide(type) ? 1 : 2; width >= 1; width /= 2) {
-      f.get(total).get(total);
-      if (isWide(type)) f.shuffle64(1, 0);
-      else if (width === 2) f.shuffle32(2, 3, 0, 1);
-      else f.shuffle32(1, 0, 3, 2);
-      f.set(other);
-      combineVectors(f, op, type, total, other);
-      f.set(total);
-    }
-    f.get(home).get(total);
-    extractLane(f, type, 0);
-    if (type === 'bool') f.i32(1).op('i32.and');
-    scalarBinary(f, this.module, op, type);
-    f.set(home);
-    this.accumulators.delete(local);
-    this.deferred.delete(local);
-    em.bindScalar(local, home);
-    em.invalidate(this.normal.dependencies.bit(local));
-  }
-  /** Starts the accumulators of vector loops inside a serial loop that nothing reads before the loop ends. */
-  private deferReductions(stmt: ForStmt): readonly Reduction[] {
-    const candidates = new Map<Local, { op: ReduceOp; units: number }>();
-    const refused = new Set<Local>();
-    const walk = (stmts: readonly Stmt[], units: number): void => {
-      for (const s of stmts) {
-        if (s.kind === 'declare' || s.kind === 'assign') refused.add(s.local);
-        else if (s.kind === 'accumulate') {
-          const known = candidates.get(s.local);
-          if (units === 0 || (known && known.op !== s.op)) refused.add(s.local);
-          candidates.set(s.local, { op: s.op, units: Math.max(units, known?.units ?? 0) });
-        } else if (s.kind === 'if') {
-          walk(s.then, units);
-          walk(s.otherwise, units);
-        } else if (s.kind === 'for') walk(s.body, s.mode === 'vector' ? this.lanesOf(s).units : units);
-        else if (s.kind === 'while') walk(s.body, units);
-      }
-    };
-    walk(stmt.body, 0);
-    const reads = new Set<Expr>();
-    const visit = (e: Expr): void => {
-      if (reads.has(e)) return;
-      reads.add(e);
-      if (e.kind === 'local') refused.add(e.local);
-      this.em.inputs(e).forEach(visit);
-    };
-    const visitAll = (stmts: readonly Stmt[]): void => {
-      for (const s of stmts) {
-        this.em.roots(s).forEach(visit);
-        if (s.kind === 'for' || s.kind === 'while') visitAll(s.body);
-        else if (s.kind === 'if') {
-          visitAll(s.then);
-          visitAll(s.otherwise);
-        }
-      }
-    };
-    visitAll(stmt.body);
-    const started: Reduction[] = [];
-    for (const [local, { op, units }] of candidates) {
-      if (refused.has(local) || this.deferred.has(local)) continue;
-      started.push(this.startReduction({ local, op }, units));
-      this.deferred.add(local);
-    }
-    return started;
-  }
 }
 
 function pushExtent(f: FunctionBuilder, extent: number | WasmLocal): void {
@@ -613,17 +457,9 @@ function chooseUnits(em: Emitter, lanes: Lanes, body: readonly Stmt[]): number {
     if (varying && e.kind === 'load' && (lanes.shape(accessOf(em.normal, e).address) === 'varying' || e.guard)) weight += 8;
     em.inputs(e).forEach(visit);
   };
-  const walk = (stmts: readonly Stmt[]): void => {
-    for (const stmt of stmts) {
-      em.roots(stmt).forEach(visit);
-      weight++;
-      if (stmt.kind === 'for' || stmt.kind === 'while') walk(stmt.body);
-      else if (stmt.kind === 'if') {
-        walk(stmt.then);
-        walk(stmt.otherwise);
-      }
-    }
-  };
-  walk(body);
+  forEachStatement(body, (stmt) => {
+    weight++;
+    em.roots(stmt).forEach(visit);
+  });
   return weight <= 32 ? 4 : weight <= 64 ? 2 : 1;
 }

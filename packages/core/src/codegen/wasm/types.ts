@@ -15,16 +15,9 @@ export function valTypeOf(type: ScalarType): Exclude<ValType, 'v128'> {
 export function isWide(type: ScalarType): type is 'f64' | 'i64' {
   return type === 'f64' || type === 'i64';
 }
-export function isFloatType(type: ScalarType): type is 'f32' | 'f64' {
-  return type === 'f32' || type === 'f64';
-}
 /** Number of v128 components of a vector of `4 * units` lanes. */
 export function componentCount(type: ScalarType, units: number): number {
   return isWide(type) ? 2 * units : units;
-}
-/** Lanes in one component. */
-export function lanesPerComponent(type: ScalarType): 2 | 4 {
-  return isWide(type) ? 2 : 4;
 }
 
 const prefixes = { f32: 'f32x4', i32: 'i32x4', bool: 'i32x4', f64: 'f64x2', i64: 'i64x2' } as const;

@@ -70,7 +70,7 @@ function moveHalf(h: VectorHost, source: WasmLocal, half: number): void {
   if (half === 1) h.f.get(source).shuffle32(2, 3, 2, 3);
 }
 /** Pushes a mask widened to 64-bit lanes for component `c` of a 64-bit type. */
-export function wideMask(h: VectorHost, condition: Expr, c: number): void {
+function wideMask(h: VectorHost, condition: Expr, c: number): void {
   const mask = h.holdVector(condition, c >> 1);
   h.f.get(mask).get(mask);
   if (c & 1) h.f.shuffle32(2, 2, 3, 3);
@@ -240,7 +240,12 @@ function extremum(h: VectorHost, e: BinaryExpr, c: number): void {
   if (type === 'i64') {
     const a = h.holdVector(e.a, c);
     const b = h.holdVector(e.b, c);
-    f.get(a).get(b).get(a).get(b).op(e.op === 'min' ? 'i64x2.lt_s' : 'i64x2.gt_s').op('v128.bitselect');
+    f.get(a)
+      .get(b)
+      .get(a)
+      .get(b)
+      .op(e.op === 'min' ? 'i64x2.lt_s' : 'i64x2.gt_s')
+      .op('v128.bitselect');
     return;
   }
   if (type !== 'i32' && boundedByConstant(h, type, e, c)) return;
@@ -470,8 +475,11 @@ export function combineVectors(f: FunctionBuilder, op: BinaryExpr['op'], type: S
     return;
   }
   if (op !== 'min' && op !== 'max') throw unsupported(op, type);
-  if (type === 'i64') f.get(a).get(b).op(op === 'min' ? 'i64x2.lt_s' : 'i64x2.gt_s').op('v128.bitselect');
+  if (type === 'i64')
+    f.get(a)
+      .get(b)
+      .op(op === 'min' ? 'i64x2.lt_s' : 'i64x2.gt_s')
+      .op('v128.bitselect');
   else if (type === 'i32') f.op(`i32x4.${op}_s`);
   else f.op(`${lanePrefix(type)}.${op}`);
 }
-
