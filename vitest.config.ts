@@ -44,6 +44,7 @@ export default defineConfig({
       {
         test: {
           name: 'node',
+          setupFiles: ['packages/core/test/setup/leaks.ts'],
           testTimeout,
           include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
           exclude: ['packages/core/test/browser/**'],

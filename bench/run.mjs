@@ -112,7 +112,7 @@ for (const workload of workloads) {
 
 // Quick numbers are for looking, not for the page.
 if (flags.write ?? (!flags.quick && !flags['no-write'])) {
-  const store = at('results.json');
+  const store = at('data/results.json');
   const kept = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')).rows : [];
   const key = (/** @type {any} */ r) => [r.workload, r.tier, r.threads, r.peer].join(' ');
   const merged = new Map([...kept, ...rows].map((r) => [key(r), r]));
@@ -127,6 +127,7 @@ if (flags.write ?? (!flags.quick && !flags['no-write'])) {
       'jax-js': version('node_modules/@jax-js/jax/package.json'),
     },
   };
+  mkdirSync(at('data'), { recursive: true });
   writeFileSync(store, `${JSON.stringify({ machine, rows: all }, null, 1)}\n`);
   mkdirSync(at('../docs'), { recursive: true });
   writeFileSync(at('../docs/benchmarks.md'), page(all, machine));

@@ -108,7 +108,8 @@ class Notes {
 function cell(/** @type {any} */ row, /** @type {Notes} */ notes) {
   if (!row) return ['', ''];
   if (row.peerMs === null) return [`–${notes.mark(`${row.peer}, ${row.workload}: ${row.theirs.refused ?? row.theirs.failed}`)}`, ''];
-  const note = row.peerNote ? notes.mark(`${row.peer}, ${row.workload}: ${row.peerNote}`) : '';
+  const few = row.theirs.calls < 5 ? notes.mark(`${row.peer}, ${row.workload}: so slow that fewer than 5 calls were measured`) : '';
+  const note = `${row.peerNote ? notes.mark(`${row.peer}, ${row.workload}: ${row.peerNote}`) : ''}${few}`;
   const ratio = row.ratio === null ? '' : row.verdict === 'within the noise' ? `(${times(row.ratio)})` : times(row.ratio);
   return [`${shown(row.peerMs)}${note}`, ratio === '' || row.verdict === 'within the noise' ? ratio : `**${ratio}**`];
 }
@@ -143,11 +144,7 @@ export function page(rows, machine) {
   );
   for (const { tier, threads } of groups) {
     const mine = rows.filter((r) => r.tier === tier && r.threads === threads);
-    out.push(
-      '',
-      `## ${tier === 'wasm' ? 'WebAssembly' : 'Native'} tier, ${threads} thread${threads === 1 ? '' : 's'}`,
-      '',
-    );
+    out.push('', `## ${tier === 'wasm' ? 'WebAssembly' : 'Native'} tier, ${threads} thread${threads === 1 ? '' : 's'}`, '');
     out.push(
       `| workload | unit | Trireme | ${peers.map((p) => `${p} | factor`).join(' | ')} |`,
       `| --- | --- | ---: |${' ---: | ---: |'.repeat(peers.length)}`,

@@ -17,7 +17,8 @@ export function zerosOf(dtype: DType, shape: Shape): Tensor {
   return constantOf(0, dtype, shape);
 }
 
-const constants = new Map<string, Tensor>();
+/** Weakly held: a constant lives as long as a program or the tape needs it, and is found again until it is collected. */
+const constants = new Map<string, WeakRef<Tensor>>();
 const cachedElements = 4096;
 const cachedConstants = 256;
 
@@ -26,10 +27,10 @@ export function hostConstant(data: readonly number[], dtype: DType, shape: Shape
   const make = (): Tensor => keep(outsideScopes(() => createFromArray(data, dtype, shape)));
   if (data.length > cachedElements) return make();
   const key = `${dtype}|${shape.join()}|${data.join()}`;
-  const found = constants.get(key);
+  const found = constants.get(key)?.deref();
   if (found !== undefined && !found.isDisposed && found.storage.block?.device === defaultDevice()) return found;
   if (constants.size >= cachedConstants) constants.clear();
   const made = make();
-  constants.set(key, made);
+  constants.set(key, new WeakRef(made));
   return made;
 }

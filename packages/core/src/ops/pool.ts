@@ -45,8 +45,12 @@ function maxOfWindow(ctx: ElementContext, indices: readonly Expr[], windows: rea
   const type = computeType(ctx.inputs[0].dtype);
   let best: Expr = b.const(type, lowest(type));
   let where: Expr = firstElement(b, windows, position);
-  for (const { at, guard } of windowTaps(b, windows, position)) {
+  for (const [tap, { at, guard }] of windowTaps(b, windows, position).entries()) {
     const value = ctx.load(0, [...lead, ...at], guard);
+    if (tap === 0 && guard === undefined) {
+      best = value;
+      continue;
+    }
     const larger = b.binary('lt', best, value);
     const wins = type === 'i32' || type === 'i64' ? larger : b.binary('or', larger, b.binary('ne', value, value));
     const taken = guard === undefined ? wins : b.and(guard, wins);

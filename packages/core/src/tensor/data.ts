@@ -29,6 +29,12 @@ export function scalarTensor(value: number | bigint | boolean, dtype: DType): Te
   return made;
 }
 
+/** Forgets the cached scalars; they are made anew when needed. */
+export function clearScalarCache(): void {
+  for (const t of scalars.values()) t.dispose();
+  scalars.clear();
+}
+
 /** Copies host data (row-major) to a new tensor. Float16/bfloat16 data are given as numbers. */
 export function createFromArray(data: ArrayLike<number | bigint | boolean>, dtype: DType, shape: Shape): Tensor {
   const length = sizeOf(shape);

@@ -61,6 +61,7 @@ function binary(
     [[], []],
     [
       [2, 3],
+      [2, 3],
     ],
     [[2, 3], [3]],
     [
@@ -85,7 +86,6 @@ export const gradientRows: Record<string, readonly Row[]> = {
       () => [reals([2, 2])],
     ),
   ],
-  barrier: [row((x) => barrier(x), () => [reals([2, 3])])],
   neg: unary(u.neg),
   abs: unary(u.abs, 0.1, 1),
   sign: unary(u.sign, 0.1, 1, 1),

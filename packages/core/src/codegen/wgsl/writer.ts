@@ -12,6 +12,9 @@ const native: ReadonlySet<UnaryOp | BinaryOp> = new Set<UnaryOp>(['exp', 'exp2']
 /** Operators nested deeper than this get a name in between: compilers limit the depth of an expression. */
 const deepest = 16;
 
+/** An integer literal that is safe to divide by. */
+const positive = /^[1-9]\d*$/;
+
 const infix: Partial<Record<BinaryOp, string>> = {
   add: '+',
   sub: '-',
@@ -111,7 +114,7 @@ export class Writer {
     return write(root).text;
   }
 
-  /** Writes a store; the work before the store itself goes through `guarded`'s caller untouched. */
+  /** Writes a store. Its operands are computed first; `wrap` may put the store itself under a condition. */
   store(stmt: StoreStmt, wrap: (write: () => void) => void = (write) => write()): void {
     const { b } = this;
     const { buffer } = stmt;
@@ -234,7 +237,7 @@ export class Writer {
     if (type === 'bool') return value ? 'true' : 'false';
     if (type === 'i32') return value < 0 ? `i32(${value})` : String(value);
     if (Number.isNaN(value)) return `${this.helpers.use('nan')}()`;
-    if (!Number.isFinite(value)) return `${value < 0 ? '-' : ''}${this.helpers.use('infinity')}()`;
+    if (!Number.isFinite(value)) return value < 0 ? `(-${this.helpers.use('infinity')}())` : `${this.helpers.use('infinity')}()`;
     const text = Object.is(value, -0) ? '-0' : String(value);
     const literal = /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
     return literal.startsWith('-') ? `(${literal})` : literal;
@@ -286,9 +289,10 @@ export class Writer {
       case 'max':
         return `${type === 'f32' ? this.helpers.use(`${op}Float`) : op}(${x}, ${y})`;
       case 'rem':
-        return `${this.helpers.use(type === 'f32' ? 'remFloat' : 'remInt')}(${x}, ${y})`;
+        if (type === 'f32') return `${this.helpers.use('remFloat')}(${x}, ${y})`;
+        return positive.test(y) ? `(${x} % ${y})` : `${this.helpers.use('remInt')}(${x}, ${y})`;
       case 'div':
-        return type === 'f32' ? `(${x} / ${y})` : `${this.helpers.use('divInt')}(${x}, ${y})`;
+        return type === 'f32' || positive.test(y) ? `(${x} / ${y})` : `${this.helpers.use('divInt')}(${x}, ${y})`;
       case 'xor':
         return `(${x} ${type === 'bool' ? '!=' : '^'} ${y})`;
       case 'shl':

@@ -1,0 +1,34 @@
+/**
+ * After each test no tensor that the test made is alive: what was not disposed is garbage, and the collector finds it.
+ * Tensors made outside tests (at the top of a file, in beforeAll) are not counted.
+ */
+import { afterEach, beforeEach } from 'vitest';
+import { clearScalarCache } from '../../src/tensor/data.js';
+import { manualSeed } from '../../src/tensor/generator.js';
+import { collectGarbage, describeMemory, memoryInfo } from '../../src/tensor/memory.js';
+
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+const canCollect = typeof process === 'object' && typeof process.getBuiltinModule === 'function';
+
+let before = 0;
+
+beforeEach(() => {
+  clearScalarCache();
+  before = memoryInfo().storages;
+});
+
+afterEach(async (context) => {
+  clearScalarCache();
+  if (!canCollect || memoryInfo().storages <= before || context.task.result?.state === 'fail') return;
+  // Programs are freed by finalizers, and then what they had captured.
+  for (let round = 0; round < 5 && memoryInfo().storages > before; round++) {
+    await turn();
+    collectGarbage();
+    await turn();
+  }
+  const leaked = memoryInfo().storages - before;
+  if (leaked > 0) throw new Error(`${leaked} tensors outlived the test. ${describeMemory()}`);
+});
+
+// The generator's state lives as long as the process.
+manualSeed(0);
