@@ -78,12 +78,12 @@ function build(name: string, fn: (...args: readonly unknown[]) => unknown, args:
     const leafGrads: { leaf: Tensor; output: number }[] = [];
     const outputs = results.slice();
     for (const [leaf, before] of trace.leafGrads) {
-      if (leaf.storage.trace !== null) continue;
-      const { grad } = leaf;
       if (before !== null && trace.inputSources.includes(before.storage)) {
         // The gradient from before the call was read or added to: it must be the same memory at every call.
         trace.addGuard(() => leaf.grad?.storage === before.storage);
       }
+      if (!trace.gradsWritten.has(leaf)) continue;
+      const { grad } = leaf;
       if (grad !== null && grad === before) continue;
       leafGrads.push({ leaf, output: grad === null ? -1 : outputs.length });
       if (grad !== null) outputs.push(grad);
@@ -126,6 +126,19 @@ function matches(entry: Entry, tensors: readonly Tensor[], tokens: readonly unkn
   for (let i = 0; i < tokens.length; i++) if (!Object.is(entry.tokens[i], tokens[i])) return false;
   for (const guard of entry.guards) if (!guard()) return false;
   return true;
+}
+
+/** Programs one compiled function keeps; the one unused for longest goes first. */
+const mostPrograms = 64;
+const warned = new Set<string>();
+
+function warnManyPrograms(name: string): void {
+  if (warned.has(name)) return;
+  warned.add(name);
+  console.warn(
+    `trireme: ${name} was compiled for more than ${mostPrograms} combinations of shapes and static arguments. ` +
+      'Pass numbers that change as tensors, and pad batches to a few sizes.',
+  );
 }
 
 function disposeEntries(entries: Entry[]): void {
@@ -193,6 +206,10 @@ export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, opti
     const gradEnabled = isGradEnabled();
     let at = entries.findIndex((e) => matches(e, tensors, tokens, gradEnabled));
     if (at < 0) {
+      if (entries.length >= mostPrograms) {
+        warnManyPrograms(name);
+        disposeEntries(entries.splice(mostPrograms - 1));
+      }
       entries.push(build(name, traced, args, tensors, tokens));
       at = entries.length - 1;
     }

@@ -7,7 +7,6 @@
 import { isFloat } from '../dtype.js';
 import { AutogradError, ShapeError } from '../errors.js';
 import { formatShape, isDense, shapesEqual, sizeOf } from '../graph/layout.js';
-import { currentTrace } from '../graph/trace.js';
 import { add } from '../ops/binary.js';
 import { copy } from '../ops/cast.js';
 import { onesLike } from '../ops/create.js';
@@ -205,7 +204,6 @@ class BackwardPass {
   /** Adds to `.grad` of a leaf. */
   private accumulate(leaf: Tensor, grad: Tensor): void {
     if (leaf.isDisposed) return;
-    currentTrace()?.noteLeafGrad(leaf);
     const recording = isGradEnabled();
     const made: Tensor[] = [];
     collectMade(made, () => {

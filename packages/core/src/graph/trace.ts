@@ -40,6 +40,8 @@ export class Trace {
   private readonly current = new Map<Storage, Value>();
   private readonly written = new Set<Storage>();
   private readonly leaves = new Map<Tensor, Tensor | null>();
+  /** Leaves whose `.grad` was set while tracing. */
+  readonly gradsWritten = new Set<Tensor>();
   /** Facts the trace took for granted; a compiled function checks them before each run. */
   readonly guards: (() => boolean)[] = [];
   private closed = false;
@@ -49,7 +51,7 @@ export class Trace {
     this.parent = parent;
   }
 
-  /** Leaves whose `.grad` was set while tracing, with the gradient they had before. */
+  /** Leaves whose `.grad` was read or set while tracing, with the gradient they had before. */
   get leafGrads(): ReadonlyMap<Tensor, Tensor | null> {
     return this.leaves;
   }
@@ -58,13 +60,24 @@ export class Trace {
     return this.sources;
   }
 
-  /** Called before the `.grad` of a leaf changes. */
-  noteLeafGrad(leaf: Tensor): void {
-    if (this.leaves.has(leaf)) return;
-    const before = leaf.grad;
-    this.leaves.set(leaf, before);
+  /** Called when the `.grad` of a leaf is read: the Program depends on whether there was one. */
+  readLeafGrad(leaf: Tensor, before: Tensor | null): void {
+    const { outermost } = this;
+    if (outermost.leaves.has(leaf)) return;
+    outermost.leaves.set(leaf, before);
     const had = before !== null;
-    this.guards.push(() => (leaf.grad !== null) === had);
+    outermost.guards.push(() => (leaf.grad !== null) === had);
+  }
+  /** Called when the `.grad` of a leaf is set. What was there before does not matter when nobody read it. */
+  writeLeafGrad(leaf: Tensor, before: Tensor | null): void {
+    const { outermost } = this;
+    if (!outermost.leaves.has(leaf)) outermost.leaves.set(leaf, before);
+    outermost.gradsWritten.add(leaf);
+  }
+  private get outermost(): Trace {
+    let t: Trace = this;
+    while (t.parent !== null) t = t.parent;
+    return t;
   }
   addGuard(holds: () => boolean): void {
     this.guards.push(holds);

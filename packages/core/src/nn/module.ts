@@ -221,9 +221,6 @@ function label(module: AnyModule, name: string): AnyModule {
 
 /** Forgets the gradient of a leaf. */
 export function clearGrad(leaf: Tensor): void {
-  if (leaf.grad === null) return;
-  const trace = currentTrace();
-  trace?.noteLeafGrad(leaf);
-  if (trace === null && !leaf.grad.isDisposed) leaf.grad.dispose();
+  if (currentTrace() === null) leaf.grad?.dispose();
   leaf.grad = null;
 }

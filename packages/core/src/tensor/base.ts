@@ -4,6 +4,7 @@ import type { DType } from '../dtype.js';
 import { LifetimeError } from '../errors.js';
 import type { Layout, Shape } from '../graph/layout.js';
 import { sizeOf } from '../graph/layout.js';
+import { currentTrace } from '../graph/trace.js';
 import { registerInScope } from './scope.js';
 import type { Storage } from './storage.js';
 import type { Tensor } from './tensor.js';
@@ -18,8 +19,6 @@ export abstract class TensorBase implements Layout {
   readonly storage: Storage;
   /** True when gradients flow to or through this tensor. Set it with requiresGrad_(). */
   requiresGrad = false;
-  /** Accumulated by backward() on leaves. */
-  grad: Tensor | null = null;
   /** What made this tensor, when gradients flow through it; null on leaves. */
   gradFn: GradNode | null = null;
   /** Which output of gradFn this is. */
@@ -31,6 +30,7 @@ export abstract class TensorBase implements Layout {
   /** True when no scope may free this handle; see keep(). */
   kept = false;
   private released = false;
+  private gradient: Tensor | null = null;
 
   constructor(storage: Storage, shape: Shape, strides: readonly number[], offset: number) {
     this.dtype = storage.dtype;
@@ -41,6 +41,16 @@ export abstract class TensorBase implements Layout {
     storage.retain();
     // The only concrete class is Tensor.
     registerInScope(this as unknown as Tensor);
+  }
+
+  /** Accumulated by backward() on leaves. While tracing, the trace learns of every access. */
+  get grad(): Tensor | null {
+    if (this.requiresGrad && this.storage.trace === null) currentTrace()?.readLeafGrad(this as unknown as Tensor, this.gradient);
+    return this.gradient;
+  }
+  set grad(value: Tensor | null) {
+    if (this.storage.trace === null) currentTrace()?.writeLeafGrad(this as unknown as Tensor, this.gradient);
+    this.gradient = value;
   }
 
   /** Number of dimensions. */

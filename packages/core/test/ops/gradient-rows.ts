@@ -75,7 +75,12 @@ function binary(
 const row = (fn: Row['fn'], inputs: () => Tensor[], order: 1 | 2 = 2): Row => ({ fn, inputs, order });
 
 export const gradientRows: Record<string, readonly Row[]> = {
-  barrier: [row((x) => barrier(x), () => [reals([2, 3])])],
+  barrier: [
+    row(
+      (x) => barrier(x),
+      () => [reals([2, 3])],
+    ),
+  ],
   cast: [
     row(
       (x) => cast(x, 'float64'),

@@ -4,10 +4,11 @@
  */
 import { afterEach, beforeEach } from 'vitest';
 import { clearScalarCache } from '../../src/tensor/data.js';
+import { rand } from '../../src/ops/random.js';
 import { manualSeed } from '../../src/tensor/generator.js';
 import { collectGarbage, describeMemory, memoryInfo } from '../../src/tensor/memory.js';
 
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+const turn = (ms = 0): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const canCollect = typeof process === 'object' && typeof process.getBuiltinModule === 'function';
 
 let before = 0;
@@ -21,14 +22,16 @@ afterEach(async (context) => {
   clearScalarCache();
   if (!canCollect || memoryInfo().storages <= before || context.task.result?.state === 'fail') return;
   // Programs are freed by finalizers, and then what they had captured.
-  for (let round = 0; round < 5 && memoryInfo().storages > before; round++) {
+  for (let round = 0; round < 12 && memoryInfo().storages > before; round++) {
     await turn();
     collectGarbage();
-    await turn();
+    // Finalizers run when the engine finds time.
+    await turn(2 * round);
   }
   const leaked = memoryInfo().storages - before;
   if (leaked > 0) throw new Error(`${leaked} tensors outlived the test. ${describeMemory()}`);
 });
 
-// The generator's state lives as long as the process.
+// The generator's state is made at its first use and lives as long as the process.
 manualSeed(0);
+rand([1]).dispose();

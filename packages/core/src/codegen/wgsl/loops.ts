@@ -147,7 +147,7 @@ class LoopWriter {
       }
       case 'if':
         w.block(`if (${w.value(stmt.condition)})`, () => this.block(stmt.then));
-        return stmt.otherwise.length > 0 ? w.block(`if (!${w.value(stmt.condition)})`, () => this.block(stmt.otherwise)) : undefined;
+        return stmt.otherwise.length > 0 ? w.block('else', () => this.block(stmt.otherwise)) : undefined;
       case 'while':
         return w.block('loop', () => {
           w.line(`if (!${w.value(stmt.condition)}) { break; }`);
