@@ -4,11 +4,14 @@ import process from 'node:process';
 
 /** @type {GPUDevice | undefined} */
 let device;
+/** Held: Dawn stops answering when its instance is collected. */
+let instance;
 
 async function open() {
   const { create, globals } = await import('webgpu');
   Object.assign(globalThis, globals);
-  const adapter = await create([]).requestAdapter();
+  instance = create([]);
+  const adapter = await instance.requestAdapter();
   if (!adapter) return { adapter: null, reason: 'Dawn finds no adapter' };
   device = await adapter.requestDevice();
   return { adapter: `${adapter.info.vendor} ${adapter.info.description}`.trim() };

@@ -1,0 +1,195 @@
+/**
+ * Trains a classifier, shows how good it is, writes a report, saves the model, and lets a new process load it and predict.
+ *
+ *   main.js [--data digits|fashion-mnist] [--data-dir DIR] [--epochs N] [--seed N] [--out DIR] [--json]
+ *   main.js predict MODEL.safetensors PICTURE.png ... [--json]
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ArgumentError, defaultDevice, manualSeed, TriremeError } from 'trireme';
+import { saveSafetensors, writeFileAtomic } from 'trireme/io';
+import { type ClassMetrics, classMetrics, confusionMatrix, macroAverage } from 'trireme/metrics';
+import { loadDigits, loadFashion, type Split } from './datasets.js';
+import { architectures, Classifier } from './model.js';
+import { writePicture } from './pictures.js';
+import { predict } from './predict.js';
+import { Progress } from './progress.js';
+import { renderReport } from './report.js';
+import { type EpochResult, evaluate, train } from './training.js';
+
+const usage = `usage: npm start -- [options]                             train, evaluate, report, save, predict
+       npm start -- predict MODEL.safetensors PICTURE.png ...    predict with a saved model
+
+  --data digits|fashion-mnist   what to learn (default digits)
+  --data-dir DIR                folder with the four Fashion-MNIST files
+  --epochs N                    passes over the training pictures (default 30; fashion-mnist 8)
+  --seed N                      of weights, order and augmentation (default 1)
+  --out DIR                     where report and model go (default runs/<data>)
+  --json                        one line of JSON on standard output, everything else on standard error`;
+
+const settings = {
+  digits: { epochs: 30, batchSize: 64, maxLr: 0.01, augmentation: { shift: 1, mirror: false } },
+  'fashion-mnist': { epochs: 8, batchSize: 128, maxLr: 0.005, augmentation: { shift: 2, mirror: true } },
+} as const;
+
+function countOption(name: string, text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 0) throw new ArgumentError(`--${name} is ${text}`, { op: 'main', received: text, expected: 'a whole number, 0 or more' });
+  return n;
+}
+
+function matrixText(matrix: readonly (readonly number[])[], names: readonly string[], classes: readonly ClassMetrics[]): string {
+  const width = Math.max(...names.map((n) => n.length), ...matrix.flat().map((n) => String(n).length)) + 1;
+  const head = `${' '.repeat(width)} ${names.map((n) => n.padStart(width)).join('')}   precision  recall`;
+  const rows = matrix.map((row, i) => {
+    const cells = row.map((n) => (n === 0 ? '·' : String(n)).padStart(width)).join('');
+    return `${names[i].padStart(width)} ${cells}   ${(100 * classes[i].precision).toFixed(1).padStart(7)} %${(100 * classes[i].recall).toFixed(1).padStart(6)} %`;
+  });
+  return [head, ...rows].join('\n');
+}
+
+/** Starts a process that knows nothing of this one but the files. */
+function predictElsewhere(model: string, files: readonly string[]): string {
+  const result = spawnSync(process.execPath, [fileURLToPath(import.meta.url), 'predict', model, ...files], { encoding: 'utf8' });
+  if (result.status !== 0) throw new Error(`the new process could not predict: ${result.stderr || result.error?.message}`);
+  return result.stdout;
+}
+
+interface TrainArguments {
+  readonly data: keyof typeof settings;
+  readonly dataDir: string | undefined;
+  readonly epochs: number;
+  readonly seed: number;
+  readonly out: string;
+  readonly json: boolean;
+}
+
+async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArguments): Promise<void> {
+  const started = performance.now();
+  const say = (text: string): void => void (json ? process.stderr : process.stdout).write(`${text}\n`);
+  const split: Split = data === 'digits' ? await loadDigits() : await loadFashion(dataDir);
+  const architecture = architectures[data];
+  manualSeed(seed);
+  const model = new Classifier(architecture);
+  const parameters = model.parameters().reduce((n, p) => n + p.numel, 0);
+  const { threads, name } = defaultDevice();
+  const backend = name === 'cpu' ? 'wasm' : name;
+  say(`${data}: ${split.train.labels.length} pictures to learn from, ${split.test.labels.length} to test with; ${parameters} parameters; ${backend}, ${threads} threads`);
+
+  const controller = new AbortController();
+  const stop = (): void => controller.abort(new ArgumentError('interrupted', { op: 'train', fix: 'Nothing was written; start again.' }));
+  process.once('SIGINT', stop);
+  const progress = new Progress(process.stderr);
+  const results: EpochResult[] = [];
+  const { batchSize, maxLr, augmentation } = settings[data];
+  await train(model, split, { epochs, batchSize, maxLr, seed, augmentation, signal: controller.signal }, progress, (result) => {
+    results.push(result);
+    if (data !== 'digits' || result.epoch % 5 === 0 || result.epoch === epochs) {
+      progress.line(`epoch ${result.epoch}: loss ${result.trainLoss.toFixed(4)}, test accuracy ${(100 * result.testAccuracy).toFixed(2)} %`);
+    }
+  });
+  process.off('SIGINT', stop);
+
+  const predictions = await evaluate(model, split.test);
+  const matrix = confusionMatrix(split.test.labels, predictions.classes, architecture.classes);
+  const classes = classMetrics(matrix);
+  const macro = macroAverage(classes);
+  const seconds = (performance.now() - started) / 1000;
+  say(`\n${matrixText(matrix, split.classNames, classes)}\n`);
+  say(`test accuracy ${(100 * predictions.accuracy).toFixed(2)} %, macro F1 ${(100 * macro.f1).toFixed(2)} %, ${seconds.toFixed(1)} s`);
+
+  await mkdir(out, { recursive: true });
+  const facts = {
+    'Test accuracy': `${(100 * predictions.accuracy).toFixed(2)} %`,
+    'Macro F1': `${(100 * macro.f1).toFixed(2)} %`,
+    Epochs: String(epochs),
+    Time: `${seconds.toFixed(1)} s`,
+    Parameters: parameters.toLocaleString('en'),
+    Backend: `${backend}, ${threads} threads`,
+    Seed: String(seed),
+  };
+  const title = data === 'digits' ? 'Handwritten digits, 8x8' : 'Fashion-MNIST';
+  const report = join(out, 'report.html');
+  await writeFileAtomic(report, new TextEncoder().encode(renderReport({ title, facts, epochs: results, classNames: split.classNames, matrix, classes, test: split.test, predictions })));
+  const modelPath = join(out, 'model.safetensors');
+  await saveSafetensors(modelPath, model.stateDict(), new Map([['architecture', JSON.stringify(architecture)], ['classNames', JSON.stringify(split.classNames)], ['data', data]]));
+  const here = (path: string): string => relative(process.cwd(), path) || path;
+  say(`report  ${here(report)}\nmodel   ${here(modelPath)}`);
+
+  // Held-out pictures as files, read by a process of its own.
+  const size = architecture.side ** 2;
+  const files: string[] = [];
+  const truth: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    const index = Math.floor((i * split.test.labels.length) / 5);
+    const file = join(out, `sample-${i}.png`);
+    await writePicture(file, split.test.images.subarray(index * size, (index + 1) * size), architecture.side, Math.max(1, Math.round(64 / architecture.side)));
+    files.push(file);
+    truth.push(split.classNames[split.test.labels[index]]);
+  }
+  say(`\na new process loads the model and reads pictures of ${truth.join(', ')}:`);
+  say(predictElsewhere(modelPath, files).trimEnd());
+  if (json) {
+    process.stdout.write(
+      `${JSON.stringify({ data, accuracy: predictions.accuracy, macroF1: macro.f1, seconds: Number(seconds.toFixed(2)), epochs, parameters, backend, threads, report: resolve(report), model: resolve(modelPath) })}\n`,
+    );
+  }
+}
+
+async function predictCommand(model: string | undefined, files: readonly string[], json: boolean): Promise<void> {
+  if (model === undefined) throw new ArgumentError('there is no model', { op: 'predict', expected: 'predict <model.safetensors> <picture.png> ...' });
+  const predictions = await predict(model, files);
+  for (const p of predictions) {
+    process.stdout.write(json ? `${JSON.stringify(p)}\n` : `${relative(process.cwd(), p.file) || p.file}: ${p.class}  (${(100 * p.probability).toFixed(1)} %)\n`);
+  }
+}
+
+async function main(args: string[]): Promise<number> {
+  try {
+    const { values, positionals } = parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        data: { type: 'string', default: 'digits' },
+        'data-dir': { type: 'string' },
+        epochs: { type: 'string' },
+        seed: { type: 'string' },
+        out: { type: 'string' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    if (values.help) {
+      process.stdout.write(`${usage}\n`);
+      return 0;
+    }
+    const [command, ...rest] = positionals;
+    if (command === 'predict') {
+      await predictCommand(rest[0], rest.slice(1), values.json);
+      return 0;
+    }
+    if (command !== undefined) throw new ArgumentError(`there is no command ${command}`, { op: 'main', received: command, expected: 'predict, or none', fix: 'See --help.' });
+    const { data } = values;
+    if (data !== 'digits' && data !== 'fashion-mnist') throw new ArgumentError(`--data is ${data}`, { op: 'main', received: data, expected: 'digits or fashion-mnist' });
+    await trainCommand({
+      data,
+      dataDir: values['data-dir'],
+      epochs: Math.max(1, countOption('epochs', values.epochs, settings[data].epochs)),
+      seed: countOption('seed', values.seed, 1),
+      out: resolve(values.out ?? join('runs', data)),
+      json: values.json,
+    });
+    return 0;
+  } catch (error) {
+    const expected = error instanceof TriremeError || (error instanceof TypeError && 'code' in error);
+    process.stderr.write(`\n${expected && error instanceof Error ? error.message : error instanceof Error ? error.stack : String(error)}\n`);
+    return 1;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
