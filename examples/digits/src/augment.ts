@@ -10,7 +10,13 @@ export interface Augmentation {
 }
 
 /** The pictures at `indices`, each shifted and mirrored at random: [n, 1, side, side] in row-major order. */
-export function augment({ images, side }: Pictures, indices: Int32Array, { shift, mirror }: Augmentation, seed: number, epoch: number): Float32Array {
+export function augment(
+  { images, side }: Pictures,
+  indices: Int32Array,
+  { shift, mirror }: Augmentation,
+  seed: number,
+  epoch: number,
+): Float32Array {
   const size = side * side;
   const out = new Float32Array(indices.length * size);
   const stream = new PhiloxStream(seed, epoch, philoxDomain.augmentation);

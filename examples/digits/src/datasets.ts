@@ -100,7 +100,12 @@ export async function download(file: RemoteFile, baseUrl: string, folder: string
   }
   const md5 = createHash('md5').update(bytes).digest('hex');
   if (bytes.length > limit || md5 !== file.md5) {
-    throw new FormatError(`${file.name}.gz has the checksum ${md5}`, { op: 'dataset', received: md5, expected: file.md5, fix: 'The download is damaged or is another file: try again later.' });
+    throw new FormatError(`${file.name}.gz has the checksum ${md5}`, {
+      op: 'dataset',
+      received: md5,
+      expected: file.md5,
+      fix: 'The download is damaged or is another file: try again later.',
+    });
   }
   await mkdir(folder, { recursive: true });
   await writeFileAtomic(path, bytes);
@@ -111,7 +116,12 @@ async function locate(file: RemoteFile, folder: string | undefined): Promise<str
   if (folder !== undefined) {
     const path = find(folder, file.name);
     if (path === null) {
-      throw new ArgumentError(`${folder} has no ${file.name}`, { op: 'dataset', received: folder, expected: `the file ${file.name}, or with .gz`, fix: 'Check --data-dir.' });
+      throw new ArgumentError(`${folder} has no ${file.name}`, {
+        op: 'dataset',
+        received: folder,
+        expected: `the file ${file.name}, or with .gz`,
+        fix: 'Check --data-dir.',
+      });
     }
     return path;
   }
@@ -120,7 +130,9 @@ async function locate(file: RemoteFile, folder: string | undefined): Promise<str
 
 /** Zalando's 60,000 + 10,000 pictures of clothes (MIT). */
 export async function loadFashion(folder?: string): Promise<Split> {
-  const [trainImages, trainLabels, testImages, testLabels] = await Promise.all(Object.values(fashionFiles).map((file) => locate(file, folder)));
+  const [trainImages, trainLabels, testImages, testLabels] = await Promise.all(
+    Object.values(fashionFiles).map((file) => locate(file, folder)),
+  );
   return {
     train: await readPictures(trainImages, trainLabels, 255),
     test: await readPictures(testImages, testLabels, 255),

@@ -26,20 +26,21 @@ const usage = `usage: npm start -- [options]                             train, 
 
   --data digits|fashion-mnist   what to learn (default digits)
   --data-dir DIR                folder with the four Fashion-MNIST files
-  --epochs N                    passes over the training pictures (default 30; fashion-mnist 8)
+  --epochs N                    passes over the training pictures (default 30; fashion-mnist 6)
   --seed N                      of weights, order and augmentation (default 1)
   --out DIR                     where report and model go (default runs/<data>)
   --json                        one line of JSON on standard output, everything else on standard error`;
 
 const settings = {
   digits: { epochs: 30, batchSize: 64, maxLr: 0.01, augmentation: { shift: 1, mirror: false } },
-  'fashion-mnist': { epochs: 8, batchSize: 128, maxLr: 0.005, augmentation: { shift: 2, mirror: true } },
+  'fashion-mnist': { epochs: 6, batchSize: 128, maxLr: 0.005, augmentation: { shift: 2, mirror: true } },
 } as const;
 
 function countOption(name: string, text: string | undefined, fallback: number): number {
   if (text === undefined) return fallback;
   const n = Number(text);
-  if (!Number.isSafeInteger(n) || n < 0) throw new ArgumentError(`--${name} is ${text}`, { op: 'main', received: text, expected: 'a whole number, 0 or more' });
+  if (!Number.isSafeInteger(n) || n < 0)
+    throw new ArgumentError(`--${name} is ${text}`, { op: 'main', received: text, expected: 'a whole number, 0 or more' });
   return n;
 }
 
@@ -79,7 +80,9 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
   const parameters = model.parameters().reduce((n, p) => n + p.numel, 0);
   const { threads, name } = defaultDevice();
   const backend = name === 'cpu' ? 'wasm' : name;
-  say(`${data}: ${split.train.labels.length} pictures to learn from, ${split.test.labels.length} to test with; ${parameters} parameters; ${backend}, ${threads} threads`);
+  say(
+    `${data}: ${split.train.labels.length} pictures to learn from, ${split.test.labels.length} to test with; ${parameters} parameters; ${backend}, ${threads} threads`,
+  );
 
   const controller = new AbortController();
   const stop = (): void => controller.abort(new ArgumentError('interrupted', { op: 'train', fix: 'Nothing was written; start again.' }));
@@ -90,7 +93,9 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
   await train(model, split, { epochs, batchSize, maxLr, seed, augmentation, signal: controller.signal }, progress, (result) => {
     results.push(result);
     if (data !== 'digits' || result.epoch % 5 === 0 || result.epoch === epochs) {
-      progress.line(`epoch ${result.epoch}: loss ${result.trainLoss.toFixed(4)}, test accuracy ${(100 * result.testAccuracy).toFixed(2)} %`);
+      progress.line(
+        `epoch ${result.epoch}: loss ${result.trainLoss.toFixed(4)}, test accuracy ${(100 * result.testAccuracy).toFixed(2)} %`,
+      );
     }
   });
   process.off('SIGINT', stop);
@@ -115,9 +120,22 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
   };
   const title = data === 'digits' ? 'Handwritten digits, 8x8' : 'Fashion-MNIST';
   const report = join(out, 'report.html');
-  await writeFileAtomic(report, new TextEncoder().encode(renderReport({ title, facts, epochs: results, classNames: split.classNames, matrix, classes, test: split.test, predictions })));
+  await writeFileAtomic(
+    report,
+    new TextEncoder().encode(
+      renderReport({ title, facts, epochs: results, classNames: split.classNames, matrix, classes, test: split.test, predictions }),
+    ),
+  );
   const modelPath = join(out, 'model.safetensors');
-  await saveSafetensors(modelPath, model.stateDict(), new Map([['architecture', JSON.stringify(architecture)], ['classNames', JSON.stringify(split.classNames)], ['data', data]]));
+  await saveSafetensors(
+    modelPath,
+    model.stateDict(),
+    new Map([
+      ['architecture', JSON.stringify(architecture)],
+      ['classNames', JSON.stringify(split.classNames)],
+      ['data', data],
+    ]),
+  );
   const here = (path: string): string => relative(process.cwd(), path) || path;
   say(`report  ${here(report)}\nmodel   ${here(modelPath)}`);
 
@@ -128,7 +146,12 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
   for (let i = 0; i < 5; i++) {
     const index = Math.floor((i * split.test.labels.length) / 5);
     const file = join(out, `sample-${i}.png`);
-    await writePicture(file, split.test.images.subarray(index * size, (index + 1) * size), architecture.side, Math.max(1, Math.round(64 / architecture.side)));
+    await writePicture(
+      file,
+      split.test.images.subarray(index * size, (index + 1) * size),
+      architecture.side,
+      Math.max(1, Math.round(64 / architecture.side)),
+    );
     files.push(file);
     truth.push(split.classNames[split.test.labels[index]]);
   }
@@ -142,10 +165,15 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
 }
 
 async function predictCommand(model: string | undefined, files: readonly string[], json: boolean): Promise<void> {
-  if (model === undefined) throw new ArgumentError('there is no model', { op: 'predict', expected: 'predict <model.safetensors> <picture.png> ...' });
+  if (model === undefined)
+    throw new ArgumentError('there is no model', { op: 'predict', expected: 'predict <model.safetensors> <picture.png> ...' });
   const predictions = await predict(model, files);
   for (const p of predictions) {
-    process.stdout.write(json ? `${JSON.stringify(p)}\n` : `${relative(process.cwd(), p.file) || p.file}: ${p.class}  (${(100 * p.probability).toFixed(1)} %)\n`);
+    process.stdout.write(
+      json
+        ? `${JSON.stringify(p)}\n`
+        : `${relative(process.cwd(), p.file) || p.file}: ${p.class}  (${(100 * p.probability).toFixed(1)} %)\n`,
+    );
   }
 }
 
@@ -173,9 +201,16 @@ async function main(args: string[]): Promise<number> {
       await predictCommand(rest[0], rest.slice(1), values.json);
       return 0;
     }
-    if (command !== undefined) throw new ArgumentError(`there is no command ${command}`, { op: 'main', received: command, expected: 'predict, or none', fix: 'See --help.' });
+    if (command !== undefined)
+      throw new ArgumentError(`there is no command ${command}`, {
+        op: 'main',
+        received: command,
+        expected: 'predict, or none',
+        fix: 'See --help.',
+      });
     const { data } = values;
-    if (data !== 'digits' && data !== 'fashion-mnist') throw new ArgumentError(`--data is ${data}`, { op: 'main', received: data, expected: 'digits or fashion-mnist' });
+    if (data !== 'digits' && data !== 'fashion-mnist')
+      throw new ArgumentError(`--data is ${data}`, { op: 'main', received: data, expected: 'digits or fashion-mnist' });
     await trainCommand({
       data,
       dataDir: values['data-dir'],
@@ -187,7 +222,9 @@ async function main(args: string[]): Promise<number> {
     return 0;
   } catch (error) {
     const expected = error instanceof TriremeError || (error instanceof TypeError && 'code' in error);
-    process.stderr.write(`\n${expected && error instanceof Error ? error.message : error instanceof Error ? error.stack : String(error)}\n`);
+    process.stderr.write(
+      `\n${expected && error instanceof Error ? error.message : error instanceof Error ? error.stack : String(error)}\n`,
+    );
     return 1;
   }
 }

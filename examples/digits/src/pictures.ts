@@ -34,13 +34,22 @@ export async function readGrey(path: string): Promise<Grey> {
   // The size is in the first chunk: checked before anything is unpacked.
   const pixels = bytes.length >= 24 ? view.getUint32(16) * view.getUint32(20) : 0;
   if (pixels === 0 || pixels > maximumPixels) {
-    throw new FormatError(`${path} is no PNG picture, or one of more than ${maximumPixels} pixels`, { op: 'predict', received: path, expected: 'a PNG file' });
+    throw new FormatError(`${path} is no PNG picture, or one of more than ${maximumPixels} pixels`, {
+      op: 'predict',
+      received: path,
+      expected: 'a PNG file',
+    });
   }
   let png: ReturnType<typeof decode>;
   try {
     png = decode(bytes);
   } catch (cause) {
-    throw new FormatError(`${path} is no readable PNG (${cause instanceof Error ? cause.message : cause})`, { op: 'predict', received: path, expected: 'a PNG file', cause });
+    throw new FormatError(`${path} is no readable PNG (${cause instanceof Error ? cause.message : cause})`, {
+      op: 'predict',
+      received: path,
+      expected: 'a PNG file',
+      cause,
+    });
   }
   const { width, height, channels, depth, data, palette } = png;
   const full = 2 ** depth - 1;

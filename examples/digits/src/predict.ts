@@ -10,22 +10,33 @@ export interface Prediction {
   readonly probability: number;
 }
 
-function readDescription(path: string, metadata: ReadonlyMap<string, string>): { readonly architecture: Architecture; readonly classNames: readonly string[] } {
+function readDescription(
+  path: string,
+  metadata: ReadonlyMap<string, string>,
+): { readonly architecture: Architecture; readonly classNames: readonly string[] } {
   try {
     const architecture = JSON.parse(metadata.get('architecture') ?? '') as Architecture;
     const classNames = JSON.parse(metadata.get('classNames') ?? '') as string[];
     const counts = [architecture.side, architecture.classes, ...architecture.channels];
-    const sane = counts.every((n) => Number.isInteger(n) && n > 0 && n <= 4096) && classNames.length === architecture.classes && classNames.every((n) => typeof n === 'string');
+    const sane =
+      counts.every((n) => Number.isInteger(n) && n > 0 && n <= 4096) &&
+      classNames.length === architecture.classes &&
+      classNames.every((n) => typeof n === 'string');
     if (sane && typeof architecture.dropout === 'number') return { architecture, classNames };
   } catch {
     // Said below.
   }
-  throw new FormatError(`${path} does not describe a classifier of this example`, { op: 'predict', received: path, expected: 'a model.safetensors that the training run wrote' });
+  throw new FormatError(`${path} does not describe a classifier of this example`, {
+    op: 'predict',
+    received: path,
+    expected: 'a model.safetensors that the training run wrote',
+  });
 }
 
 /** The most probable class of each picture. */
 export async function predict(modelPath: string, files: readonly string[]): Promise<Prediction[]> {
-  if (files.length === 0) throw new ArgumentError('there are no pictures', { op: 'predict', expected: 'predict <model.safetensors> <picture.png> ...' });
+  if (files.length === 0)
+    throw new ArgumentError('there are no pictures', { op: 'predict', expected: 'predict <model.safetensors> <picture.png> ...' });
   const { tensors, metadata } = await loadSafetensors(modelPath, { maxBytes: 2 ** 28 });
   const { architecture, classNames } = readDescription(modelPath, metadata);
   const model = new Classifier(architecture);

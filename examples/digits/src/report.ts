@@ -45,14 +45,20 @@ function chart(title: string, series: readonly Series[], format: (v: number) => 
   const x = (i: number): number => left + ((width - left - right) * i) / Math.max(1, count - 1);
   const y = (v: number): number => height - bottom - ((height - bottom - top) * (v - low)) / (high - low || 1);
   const lines = grid
-    .map((v) => `<line x1="${left}" x2="${width - right}" y1="${y(v)}" y2="${y(v)}" class="grid"/><text x="${left - 8}" y="${y(v) + 4}" text-anchor="end">${format(v)}</text>`)
+    .map(
+      (v) =>
+        `<line x1="${left}" x2="${width - right}" y1="${y(v)}" y2="${y(v)}" class="grid"/><text x="${left - 8}" y="${y(v) + 4}" text-anchor="end">${format(v)}</text>`,
+    )
     .join('');
   const marks = Array.from({ length: count }, (_, i) => i)
     .filter((i) => i === 0 || i === count - 1 || (i + 1) % Math.ceil(count / 6) === 0)
     .map((i) => `<text x="${x(i)}" y="${height - bottom + 18}" text-anchor="middle">${i + 1}</text>`)
     .join('');
   const paths = series
-    .map((s) => `<polyline fill="none" stroke="${s.color}" stroke-width="2" points="${s.values.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).join(' ')}"/>`)
+    .map(
+      (s) =>
+        `<polyline fill="none" stroke="${s.color}" stroke-width="2" points="${s.values.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).join(' ')}"/>`,
+    )
     .join('');
   const legend = series.map((s) => `<span><i style="background:${s.color}"></i>${s.name} ${format(s.values[count - 1])}</span>`).join('');
   return `<figure><figcaption>${title} <span class="legend">${legend}</span></figcaption><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} by epoch">${lines}${marks}${paths}</svg></figure>`;
@@ -101,7 +107,10 @@ export function renderReport(data: ReportData): string {
     { name: 'test', color: orange, values: epochs.map(test) },
   ];
   const table = classes
-    .map((c, k) => `<tr><th scope="row">${escape(classNames[k])}</th><td>${percent(c.precision)}</td><td>${percent(c.recall)}</td><td>${percent(c.f1)}</td><td>${c.support}</td></tr>`)
+    .map(
+      (c, k) =>
+        `<tr><th scope="row">${escape(classNames[k])}</th><td>${percent(c.precision)}</td><td>${percent(c.recall)}</td><td>${percent(c.f1)}</td><td>${c.support}</td></tr>`,
+    )
     .join('');
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(title)}</title>
@@ -114,12 +123,28 @@ dl{display:flex;flex-wrap:wrap;gap:8px;margin:0}dl div{background:var(--card);bo
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:16px}figure{margin:0;background:var(--card);border-radius:8px;padding:12px}
 svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--line)}.legend{float:right;color:var(--soft);font-size:.85rem}.legend span{margin-left:12px}.legend i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:4px}
 .scroll{overflow-x:auto}table{border-collapse:collapse}th,td{padding:4px 10px;text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600}caption{text-align:left;color:var(--soft);padding-bottom:6px}tr+tr{border-top:1px solid var(--line)}
-.confusion td{text-align:center;min-width:34px}.zero{color:var(--line)}.mistakes{display:flex;flex-wrap:wrap;gap:10px}.mistake{padding:8px;text-align:center;font-size:.8rem}.mistake img{image-rendering:pixelated;display:block;margin:0 auto 4px;border-radius:4px}
+.confusion td,.confusion th[scope=col]{text-align:center;min-width:34px}.zero{color:var(--line)}.mistakes{display:flex;flex-wrap:wrap;gap:10px}.mistake{padding:8px;text-align:center;font-size:.8rem}.mistake img{image-rendering:pixelated;display:block;margin:0 auto 4px;border-radius:4px}
 </style>
 <h1>${escape(title)}</h1>
-<dl>${Object.entries(facts).map(([k, v]) => `<div><dt>${escape(k)}</dt><dd>${escape(v)}</dd></div>`).join('')}</dl>
+<dl>${Object.entries(facts)
+    .map(([k, v]) => `<div><dt>${escape(k)}</dt><dd>${escape(v)}</dd></div>`)
+    .join('')}</dl>
 <h2>Learning curves</h2>
-<div class="charts">${chart('Loss', series((e) => e.trainLoss, (e) => e.testLoss), (v) => v.toFixed(2))}${chart('Accuracy', series((e) => e.trainAccuracy, (e) => e.testAccuracy), percent)}</div>
+<div class="charts">${chart(
+    'Loss (in training with label smoothing)',
+    series(
+      (e) => e.trainLoss,
+      (e) => e.testLoss,
+    ),
+    (v) => v.toFixed(2),
+  )}${chart(
+    'Accuracy',
+    series(
+      (e) => e.trainAccuracy,
+      (e) => e.testAccuracy,
+    ),
+    percent,
+  )}</div>
 <h2>Confusion matrix</h2>${confusion(matrix, classNames)}
 <h2>By class</h2><div class="scroll"><table><tr><th scope="col">Class</th><th scope="col">Precision</th><th scope="col">Recall</th><th scope="col">F1</th><th scope="col">Pictures</th></tr>${table}</table></div>
 ${mistakes(data)}

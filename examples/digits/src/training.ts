@@ -69,7 +69,13 @@ export async function evaluate(model: Classifier, { images, labels, side }: Pict
 }
 
 /** Trains in place. The whole step (forward, backward, update) is one Program. Calls `onEpoch` after each epoch. */
-export async function train(model: Classifier, { train: set, test }: Split, options: TrainingOptions, progress: Progress, onEpoch: (result: EpochResult) => void): Promise<void> {
+export async function train(
+  model: Classifier,
+  { train: set, test }: Split,
+  options: TrainingOptions,
+  progress: Progress,
+  onEpoch: (result: EpochResult) => void,
+): Promise<void> {
   const { epochs, batchSize, maxLr, seed, augmentation, signal } = options;
   manualSeed(seed);
   const { side, labels } = set;
@@ -85,7 +91,10 @@ export async function train(model: Classifier, { train: set, test }: Split, opti
     },
     { name: 'trainStep' },
   );
-  const loader = new DataLoader({ length: labels.length, get: (index: number) => index }, { batchSize, shuffle: true, dropLast: true, seed, signal });
+  const loader = new DataLoader(
+    { length: labels.length, get: (index: number) => index },
+    { batchSize, shuffle: true, dropLast: true, seed, signal },
+  );
   const steps = epochs * loader.length;
   progress.start(steps);
   for (let epoch = 1; epoch <= epochs; epoch++) {
@@ -97,7 +106,10 @@ export async function train(model: Classifier, { train: set, test }: Split, opti
       const indices = Int32Array.from(batch);
       optimizer.lr = oneCycle(done, steps, maxLr);
       const x = tensor(augment(set, indices, augmentation, seed, epoch), { shape: [indices.length, 1, side, side] });
-      const y = tensor(Int32Array.from(indices, (i) => labels[i]), { shape: [indices.length] });
+      const y = tensor(
+        Int32Array.from(indices, (i) => labels[i]),
+        { shape: [indices.length] },
+      );
       const result = await step.run(x, y);
       scope(() => {
         lossSum += Number(result.loss.item());

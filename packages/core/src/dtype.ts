@@ -1,16 +1,6 @@
 /** Element types a tensor can hold, and the PyTorch promotion rules between them. */
 
-export type DType =
-  | 'float32'
-  | 'float64'
-  | 'float16'
-  | 'bfloat16'
-  | 'int8'
-  | 'uint8'
-  | 'int16'
-  | 'int32'
-  | 'int64'
-  | 'bool';
+export type DType = 'float32' | 'float64' | 'float16' | 'bfloat16' | 'int8' | 'uint8' | 'int16' | 'int32' | 'int64' | 'bool';
 
 /** The type a kernel computes in. Narrow storage types widen on load and narrow on store. `bool` is a lane mask. */
 export type ScalarType = 'f32' | 'f64' | 'i32' | 'i64' | 'bool';

@@ -66,7 +66,13 @@ function placeholder(trace: Trace, arg: Tensor): Tensor {
   return tensor;
 }
 
-function build(name: string, fn: (...args: readonly unknown[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[], tokens: readonly unknown[]): Entry {
+function build(
+  name: string,
+  fn: (...args: readonly unknown[]) => unknown,
+  args: readonly unknown[],
+  tensors: readonly Tensor[],
+  tokens: readonly unknown[],
+): Entry {
   const trace = new Trace(name, null);
   const signatures = tensors.map(argSignature);
   const stands = tensors.map((t) => placeholder(trace, t));
@@ -121,7 +127,8 @@ function argSignature(t: Tensor): number {
 }
 
 function matches(entry: Entry, tensors: readonly Tensor[], tokens: readonly unknown[], gradEnabled: boolean): boolean {
-  if (entry.gradEnabled !== gradEnabled || entry.tokens.length !== tokens.length || entry.signatures.length !== tensors.length) return false;
+  if (entry.gradEnabled !== gradEnabled || entry.tokens.length !== tokens.length || entry.signatures.length !== tensors.length)
+    return false;
   for (let i = 0; i < tensors.length; i++) if (entry.signatures[i] !== argSignature(tensors[i])) return false;
   for (let i = 0; i < tokens.length; i++) if (!Object.is(entry.tokens[i], tokens[i])) return false;
   for (const guard of entry.guards) if (!guard()) return false;

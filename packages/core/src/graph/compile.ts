@@ -1,7 +1,7 @@
 /** Programs to steps, and steps to something that runs. */
 import { CompilerError } from '../errors.js';
-import { printSteps } from '../ir/print.js';
 import type { Address, Kernel, Step } from '../ir/kernel.js';
+import { printSteps } from '../ir/print.js';
 import { verifySteps } from '../ir/verify.js';
 import type { Device, Executable } from '../runtime/device.js';
 import { copyNode } from './copy.js';
@@ -37,7 +37,11 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
   for (const [value, input] of plan.written) fixed.set(value, fixed.get(input) ?? { slot: 0, offset: 0 });
 
   const controls = plan.calls.filter((c) => c.kind === 'control').map((c) => new ControlLowering(c.node, options));
-  const { addresses, arenaBytes, controlOffsets } = planMemory(plan, fixed, controls.map((c) => c.bytes));
+  const { addresses, arenaBytes, controlOffsets } = planMemory(
+    plan,
+    fixed,
+    controls.map((c) => c.bytes),
+  );
   const addressOf = (v: Value): Address => {
     const address = addresses.get(v);
     if (!address) throw new CompilerError(`value %${v.id} has no place in memory`, { op: program.name });
@@ -52,7 +56,8 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
       control++;
     }
   }
-  for (const { value, input } of plan.copied) steps.push(...copySteps({ value, layout: denseLayout(value.shape) }, addressOf(value), addressOf(input)));
+  for (const { value, input } of plan.copied)
+    steps.push(...copySteps({ value, layout: denseLayout(value.shape) }, addressOf(value), addressOf(input)));
   verifySteps(steps);
   return { program, steps, arenaBytes };
 }
@@ -93,7 +98,9 @@ function relocate(steps: readonly Step[], base: (slot: number) => Address, depth
     const outer = to.loopStrides ?? [];
     const inner = a.loopStrides ?? [];
     const strides = inner.length > 0 ? [...Array.from({ length: depth }, (_, i) => outer[i] ?? 0), ...inner] : outer;
-    return strides.length > 0 ? { slot: to.slot, offset: to.offset + a.offset, loopStrides: strides } : { slot: to.slot, offset: to.offset + a.offset };
+    return strides.length > 0
+      ? { slot: to.slot, offset: to.offset + a.offset, loopStrides: strides }
+      : { slot: to.slot, offset: to.offset + a.offset };
   };
   const walk = (list: readonly Step[]): Step[] =>
     list.map((step): Step => {
@@ -155,7 +162,9 @@ class ControlLowering {
     const scratch = this.scratch.map((offset): Address => ({ slot: 0, offset: block + offset }));
     const flag: Address = { slot: 0, offset: block + this.flag };
     if (this.kind === 'cond') {
-      return [{ kind: 'branch', condition: inputs[0], then: place(0, inputs.slice(1), outputs), otherwise: place(1, inputs.slice(1), outputs) }];
+      return [
+        { kind: 'branch', condition: inputs[0], then: place(0, inputs.slice(1), outputs), otherwise: place(1, inputs.slice(1), outputs) },
+      ];
     }
     const consts = Number(node.attrs.consts ?? 0);
     const body = node.subprograms[node.subprograms.length - 1];
@@ -247,4 +256,3 @@ export function compileProgram(source: Program, device: Device, options: Compile
     toString: () => `${printProgram(program)}\n\n${kernels.length} kernels, arena ${arenaBytes} bytes\n${printSteps(steps)}`,
   };
 }
-

@@ -1,5 +1,5 @@
 /** The primitive the compiler itself inserts: a dense copy of a view. */
-import { definePrimitive, noAttrs, type Attrs, type Primitive } from './primitive.js';
+import { type Attrs, definePrimitive, noAttrs, type Primitive } from './primitive.js';
 import type { GraphNode, Operand } from './program.js';
 import { makeNode } from './trace.js';
 

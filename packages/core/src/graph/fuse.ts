@@ -188,7 +188,13 @@ function roleIn(group: Group, node: GraphNode): Role | null {
   const { reduced } = group;
   if (reduced === null) return sizeOf(shape) === sizeOf(group.shape) ? { kind: 'element', axes: [], reshaped: true } : null;
   const kept = identityAxes(reduced.length).filter((i) => !reduced[i]);
-  if (shapesEqual(shape, kept.map((i) => group.shape[i]))) return { kind: 'row', axes: kept };
+  if (
+    shapesEqual(
+      shape,
+      kept.map((i) => group.shape[i]),
+    )
+  )
+    return { kind: 'row', axes: kept };
   const keptDims = group.shape.map((extent, i) => (reduced[i] ? 1 : extent));
   if (shapesEqual(shape, keptDims)) return { kind: 'row', axes: reduced.map((r, i) => (r ? -1 : i)) };
   return null;
@@ -198,7 +204,7 @@ function roleIn(group: Group, node: GraphNode): Role | null {
 function readsInPlace(read: Read, reader: Role, producer: Role, value: Value): boolean {
   if (reader.reshaped || producer.reshaped) return read.inOrder && isWhole(read.operand);
   const through = axesThrough(read.operand, read.axes);
-  return through !== null && through.every((axis, j) => value.shape[j] === 1 || axis === producer.axes[j]);
+  return through?.every((axis, j) => value.shape[j] === 1 || axis === producer.axes[j]) ?? false;
 }
 
 class Fuser {

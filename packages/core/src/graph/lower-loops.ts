@@ -70,7 +70,10 @@ export function lowerLoops(
   stored: ReadonlySet<Value>,
   shared?: SharedKernel,
 ): LoweredLoops {
-  const separate = spansOf(group, group.shape.map(() => false));
+  const separate = spansOf(
+    group,
+    group.shape.map(() => false),
+  );
   if (separate.length < 2) return new LoopsBuilder(group, inlined, stored, separate, shared).build();
   // A draft shows which axes every access steps through as one.
   const draft = new LoopsBuilder(group, inlined, stored, separate);
@@ -96,7 +99,13 @@ class LoopsBuilder {
   private readonly hosts = new Map<GraphNode, Value>();
   private nodeWork = 0;
 
-  constructor(group: Group, inlined: ReadonlyMap<Value, GraphNode>, stored: ReadonlySet<Value>, spans: readonly Span[], shared?: SharedKernel) {
+  constructor(
+    group: Group,
+    inlined: ReadonlyMap<Value, GraphNode>,
+    stored: ReadonlySet<Value>,
+    spans: readonly Span[],
+    shared?: SharedKernel,
+  ) {
     this.group = group;
     this.stored = stored;
     this.spans = spans;
@@ -153,7 +162,8 @@ class LoopsBuilder {
       }
     };
     // Backwards: an element that stays nowhere is computed again, and its inputs read again, as late as its own last use.
-    for (const node of this.group.nodes.toReversed()) use(node, Math.max(this.level(node), this.isElement(node) ? (lastUse.get(node) ?? 0) : 0));
+    for (const node of this.group.nodes.toReversed())
+      use(node, Math.max(this.level(node), this.isElement(node) ? (lastUse.get(node) ?? 0) : 0));
     const taken = new Set<Value>();
     for (const node of this.group.nodes) {
       if (!this.isElement(node) || (lastUse.get(node) ?? 0) <= this.level(node) || node.outputs.length !== 1) continue;
@@ -236,7 +246,9 @@ class LoopsBuilder {
       const start = count === 1 ? b.i32(0) : b.mul(b.binary('rem', cellIndex, b.i32(count)), b.i32(tile));
       const v = b.loopVar('i');
       const extent =
-        inner.extent % tile === 0 || count === 1 ? Math.min(tile, inner.extent) : b.binary('min', b.i32(tile), b.sub(b.i32(inner.extent), start));
+        inner.extent % tile === 0 || count === 1
+          ? Math.min(tile, inner.extent)
+          : b.binary('min', b.i32(tile), b.sub(b.i32(inner.extent), start));
       this.setSpan(inner, b.add(start, b.index(v)));
       body.push({ kind: 'for', variable: v, extent, mode: 'vector', body: this.passesBody(reduced, 'serial') });
       return done(outerCount * count, body);
@@ -261,7 +273,10 @@ class LoopsBuilder {
   private openOuter(outer: readonly Span[], flat: Expr, count: number): Stmt[] {
     const { algebra } = this.emitter;
     algebra.declare(flat, count);
-    const parts = algebra.unflatten(algebra.analyze(flat), outer.map((s) => s.extent));
+    const parts = algebra.unflatten(
+      algebra.analyze(flat),
+      outer.map((s) => s.extent),
+    );
     outer.forEach((span, i) => this.setSpan(span, algebra.toExpr(parts[i])));
     return [];
   }
@@ -270,7 +285,8 @@ class LoopsBuilder {
     let last = 0;
     for (const node of this.group.nodes) {
       const kind = this.group.roles.get(node)?.kind;
-      if (kind === 'reduce' || (kind === 'element' && node.outputs.some((v) => this.stored.has(v)))) last = Math.max(last, this.level(node));
+      if (kind === 'reduce' || (kind === 'element' && node.outputs.some((v) => this.stored.has(v))))
+        last = Math.max(last, this.level(node));
     }
     return last + 1;
   }
@@ -358,7 +374,10 @@ class LoopsBuilder {
       if (!target) return;
       const local = b.newLocal(node.primitive.name, values[k].type);
       body.push({ kind: 'declare', local, value: this.evaluate(values[k]) });
-      this.emitter.provide(value, this.emitter.at(value.shape, indices, () => b.read(local)));
+      this.emitter.provide(
+        value,
+        this.emitter.at(value.shape, indices, () => b.read(local)),
+      );
       out.push(this.storeAt(node, target, b.read(local)));
     });
     return out;
@@ -374,7 +393,9 @@ class LoopsBuilder {
     }
     const { b } = this.emitter;
     const type = dtypeInfo[host.dtype].compute;
-    this.emitter.provide(node.outputs[0], () => b.load(this.emitter.buffer(host, 'read'), type, this.emitter.flatOutput(host, this.indicesOf(node))));
+    this.emitter.provide(node.outputs[0], () =>
+      b.load(this.emitter.buffer(host, 'read'), type, this.emitter.flatOutput(host, this.indicesOf(node))),
+    );
   }
 
   /** Row results are the same at every point of the row. */

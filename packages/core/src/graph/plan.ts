@@ -28,7 +28,11 @@ export interface MemoryPlan {
  * input that dies where it is made, if the kernel allows; the rest is laid out by size, largest first, at the lowest
  * offset that is free throughout its life.
  */
-export function planMemory(schedule: Schedule, fixed: ReadonlyMap<Value, Address>, controlBytes: readonly number[]): MemoryPlan & { readonly controlOffsets: readonly number[] } {
+export function planMemory(
+  schedule: Schedule,
+  fixed: ReadonlyMap<Value, Address>,
+  controlBytes: readonly number[],
+): MemoryPlan & { readonly controlOffsets: readonly number[] } {
   const lastUse = new Map<Value, number>();
   const { calls } = schedule;
   const valuesOf = (i: number): readonly Value[] => {

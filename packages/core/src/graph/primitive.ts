@@ -86,7 +86,10 @@ export interface LoopsContext extends ElementContext {
 export interface LoopsLowering<A> {
   readonly kind: 'loops';
   readonly alias: boolean;
-  stages(ctx: LoopsContext, attrs: A): readonly { readonly grid: number; readonly cell: LoopVar; readonly body: readonly Stmt[]; readonly work?: number }[];
+  stages(
+    ctx: LoopsContext,
+    attrs: A,
+  ): readonly { readonly grid: number; readonly cell: LoopVar; readonly body: readonly Stmt[]; readonly work?: number }[];
 }
 
 /** Runs sub-programs; lowered by the program compiler itself. The sub-programs hang on the graph node. */
@@ -145,7 +148,10 @@ export function definePrimitive<A extends Attrs>(primitive: {
   readonly vjp: ((ctx: VjpContext<A>, grads: readonly (Tensor | null)[]) => readonly (Tensor | null)[]) | null;
   readonly cost?: number;
 }): Primitive<A> {
-  const complete: Primitive<A> = { ...primitive, saves: { inputs: primitive.saves?.inputs ?? [], outputs: primitive.saves?.outputs ?? [] } };
+  const complete: Primitive<A> = {
+    ...primitive,
+    saves: { inputs: primitive.saves?.inputs ?? [], outputs: primitive.saves?.outputs ?? [] },
+  };
   named.set(complete.name, complete as Primitive);
   return complete;
 }

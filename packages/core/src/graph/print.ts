@@ -28,7 +28,9 @@ export function printProgram(program: Program, indent = ''): string {
   for (const node of program.nodes) {
     const outs = node.outputs.map((v) => `${name(v)}: ${typeText(v)}`).join(', ');
     const attrs = Object.keys(node.attrs).length > 0 ? ` ${JSON.stringify(node.attrs)}` : '';
-    lines.push(`${indent}  ${outs} = ${node.primitive.name}(${node.inputs.map(use).join(', ')})${attrs}${node.scope ? `  # ${node.scope}` : ''}`);
+    lines.push(
+      `${indent}  ${outs} = ${node.primitive.name}(${node.inputs.map(use).join(', ')})${attrs}${node.scope ? `  # ${node.scope}` : ''}`,
+    );
     for (const sub of node.subprograms) lines.push(printProgram(sub, `${indent}    `));
   }
   lines.push(`${indent}  return ${program.outputs.map(use).join(', ')}`);

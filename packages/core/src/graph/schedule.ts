@@ -158,7 +158,10 @@ function order(groups: readonly Group[]): Group[] {
 }
 
 /** Plans the kernels of a program. */
-export function schedule(input: Program, options: { readonly fusion: boolean }): { readonly program: Program; readonly schedule: Schedule } {
+export function schedule(
+  input: Program,
+  options: { readonly fusion: boolean },
+): { readonly program: Program; readonly schedule: Schedule } {
   const program = separateResults(input);
   const fusion = fuse(program, { enabled: options.fusion });
   const plan: Plan = { groups: [...fusion.groups], reads: new Map(), producer: new Map() };
@@ -199,7 +202,8 @@ function inPlacePairs(group: Group, emitter: KernelEmitter, fusion: Fusion, mult
   for (const input of emitter.arguments) {
     if (outputs.has(input) || !readsElementwise(group, input, fusion.inlined)) continue;
     for (const output of emitter.arguments) {
-      if (outputs.has(output) && output.dtype === input.dtype && sizeOf(output.shape) === sizeOf(input.shape)) pairs.push({ output, input });
+      if (outputs.has(output) && output.dtype === input.dtype && sizeOf(output.shape) === sizeOf(input.shape))
+        pairs.push({ output, input });
     }
   }
   return pairs;
@@ -257,5 +261,12 @@ function lowerSinks(groups: readonly Group[], fusion: Fusion, stored: ReadonlySe
     if (groups.length === 1) inPlace.push(...inPlacePairs(group, lowered.emitter, fusion, lowered.multiPass));
   }
   const name = groups.length === 1 ? kernelName(groups[0]) : `${kernelName(groups[0])}_x${groups.length}`;
-  return { kind: 'kernel', kernel: { name, params: shared.params.parameters, parts }, args: shared.params.arguments, work, alias: null, inPlace };
+  return {
+    kind: 'kernel',
+    kernel: { name, params: shared.params.parameters, parts },
+    args: shared.params.arguments,
+    work,
+    alias: null,
+    inPlace,
+  };
 }

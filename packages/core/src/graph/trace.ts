@@ -120,7 +120,13 @@ export class Trace {
     return { value, layout: { shape: tensor.shape, strides: tensor.strides, offset: tensor.offset } };
   }
 
-  record(primitive: Primitive, inputs: readonly Operand[], attrs: Attrs, scope: string, subprograms: readonly Program[] = []): readonly Value[] {
+  record(
+    primitive: Primitive,
+    inputs: readonly Operand[],
+    attrs: Attrs,
+    scope: string,
+    subprograms: readonly Program[] = [],
+  ): readonly Value[] {
     this.assertOpen();
     const node = makeNode(primitive, inputs, attrs, scope, subprograms);
     this.nodes.push(node);

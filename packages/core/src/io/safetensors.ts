@@ -40,9 +40,7 @@ const fileNames = {
   int64: 'I64',
   bool: 'BOOL',
 } as const satisfies Record<DType, string>;
-const dtypeOf: ReadonlyMap<string, DType> = new Map(
-  (Object.entries(fileNames) as [DType, string][]).map(([dtype, name]) => [name, dtype]),
-);
+const dtypeOf: ReadonlyMap<string, DType> = new Map((Object.entries(fileNames) as [DType, string][]).map(([dtype, name]) => [name, dtype]));
 
 /** A value from the header for a message: short, and safe for values nested too deeply to print. */
 function quote(value: unknown): string {
@@ -268,9 +266,7 @@ export function safetensorsChunks(
   let position = 0;
   for (const [name, { dtype, shape, data }] of sorted) {
     const end = position + data.length;
-    fields.push(
-      `${JSON.stringify(name)}:{"dtype":"${fileNames[dtype]}","shape":[${shape.join(',')}],"data_offsets":[${position},${end}]}`,
-    );
+    fields.push(`${JSON.stringify(name)}:{"dtype":"${fileNames[dtype]}","shape":[${shape.join(',')}],"data_offsets":[${position},${end}]}`);
     position = end;
   }
   const json = `{${fields.join(',')}}`;

@@ -1,12 +1,11 @@
 /** Tensors in safetensors files. */
 import { dtypeInfo } from '../dtype.js';
 import { ArgumentError } from '../errors.js';
-import { sizeOf } from '../graph/layout.js';
+import { denseStrides, sizeOf } from '../graph/layout.js';
 import { contiguous } from '../ops/view.js';
 import { defaultDevice } from '../tensor/device.js';
 import { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
-import { denseStrides } from '../graph/layout.js';
 import { readFileBounded, writeFileAtomic } from './files.js';
 import { decodeSafetensors, type RawTensor, safetensorsChunks } from './safetensors.js';
 
@@ -33,14 +32,21 @@ function fromRaw({ dtype, shape, data }: RawTensor): Tensor {
  * @param metadata text by name, kept in the file's header.
  * @throws EnvironmentError when the file cannot be written, ArgumentError without tensors.
  */
-export async function saveSafetensors(path: string, tensors: ReadonlyMap<string, Tensor>, metadata: ReadonlyMap<string, string> = new Map()): Promise<void> {
+export async function saveSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: ReadonlyMap<string, string> = new Map(),
+): Promise<void> {
   if (tensors.size === 0) throw new ArgumentError('there are no tensors', { op: 'saveSafetensors', expected: 'at least one' });
   const raw = new Map([...tensors].map(([name, t]) => [name, rawTensor(t)]));
   await writeFileAtomic(path, safetensorsChunks(raw, metadata));
 }
 
 /** Tensors decoded from the bytes of a safetensors file. @throws FormatError when the file is malformed. */
-export function tensorsFromSafetensors(bytes: Uint8Array): { readonly tensors: Map<string, Tensor>; readonly metadata: Map<string, string> } {
+export function tensorsFromSafetensors(bytes: Uint8Array): {
+  readonly tensors: Map<string, Tensor>;
+  readonly metadata: Map<string, string>;
+} {
   const { tensors, metadata } = decodeSafetensors(bytes);
   return { tensors: new Map([...tensors].map(([name, raw]) => [name, fromRaw(raw)])), metadata };
 }
@@ -49,6 +55,9 @@ export function tensorsFromSafetensors(bytes: Uint8Array): { readonly tensors: M
  * Reads a safetensors file of at most `maxBytes`.
  * @throws FormatError when it is malformed or larger, EnvironmentError when it cannot be read.
  */
-export async function loadSafetensors(path: string, { maxBytes = 2 ** 31 }: { readonly maxBytes?: number } = {}): Promise<{ readonly tensors: Map<string, Tensor>; readonly metadata: Map<string, string> }> {
+export async function loadSafetensors(
+  path: string,
+  { maxBytes = 2 ** 31 }: { readonly maxBytes?: number } = {},
+): Promise<{ readonly tensors: Map<string, Tensor>; readonly metadata: Map<string, string> }> {
   return tensorsFromSafetensors(await readFileBounded(path, maxBytes));
 }

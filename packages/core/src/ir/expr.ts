@@ -136,16 +136,7 @@ export interface BitcastExpr extends Node {
   readonly kind: 'bitcast';
   readonly a: Expr;
 }
-export type Expr =
-  | ConstExpr
-  | IndexExpr
-  | LoadExpr
-  | LocalExpr
-  | UnaryExpr
-  | BinaryExpr
-  | SelectExpr
-  | CastExpr
-  | BitcastExpr;
+export type Expr = ConstExpr | IndexExpr | LoadExpr | LocalExpr | UnaryExpr | BinaryExpr | SelectExpr | CastExpr | BitcastExpr;
 
 const comparisons: ReadonlySet<BinaryOp> = new Set<BinaryOp>(['lt', 'le', 'eq', 'ne', 'ltU']);
 

@@ -2,15 +2,20 @@
 import { noGrad } from '../autograd/mode.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { formatShape } from '../graph/layout.js';
-import { normal_, uniform_ } from '../ops/random.js';
 import { full } from '../ops/create.js';
+import { normal_, uniform_ } from '../ops/random.js';
 import { writeInto } from '../ops/write-view.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Inputs and outputs of one unit of a weight [out, in, ...kernel]. */
 export function fans(weight: Tensor): { readonly fanIn: number; readonly fanOut: number } {
   const { shape } = weight;
-  if (shape.length < 2) throw new ShapeError(`a weight of shape ${formatShape(shape)} has no fans`, { op: 'init', received: shape, expected: 'two dimensions or more' });
+  if (shape.length < 2)
+    throw new ShapeError(`a weight of shape ${formatShape(shape)} has no fans`, {
+      op: 'init',
+      received: shape,
+      expected: 'two dimensions or more',
+    });
   const field = shape.slice(2).reduce((n, s) => n * s, 1);
   return { fanIn: shape[1] * field, fanOut: shape[0] * field };
 }
@@ -74,5 +79,6 @@ export function xavierNormal(t: Tensor, factor = 1): Tensor {
 
 /** @throws ArgumentError unless n is a whole number from `least`. */
 export function checkCount(op: string, name: string, n: number, least = 1): void {
-  if (!Number.isInteger(n) || n < least) throw new ArgumentError(`${name} is ${n}`, { op, received: n, expected: `a whole number, ${least} or more` });
+  if (!Number.isInteger(n) || n < least)
+    throw new ArgumentError(`${name} is ${n}`, { op, received: n, expected: `a whole number, ${least} or more` });
 }

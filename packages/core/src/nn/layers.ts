@@ -3,12 +3,12 @@ import { noGrad } from '../autograd/mode.js';
 import { ArgumentError } from '../errors.js';
 import type { Shape } from '../graph/layout.js';
 import { add } from '../ops/binary.js';
-import { conv1d, conv2d, type ConvOptions } from '../ops/conv.js';
+import { type ConvOptions, conv1d, conv2d } from '../ops/conv.js';
 import { empty, full, ones, zeros } from '../ops/create.js';
 import { embedding } from '../ops/gather.js';
 import { linear } from '../ops/matmul.js';
 import { batchNorm, layerNorm } from '../ops/normalization.js';
-import { pad, type PadMode } from '../ops/pad.js';
+import { type PadMode, pad } from '../ops/pad.js';
 import { randn } from '../ops/random.js';
 import { writeInto } from '../ops/write-view.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -61,7 +61,11 @@ abstract class ConvNd extends Module {
     checkCount(op, 'groups', groups);
     for (const k of kernel) checkCount(op, 'kernelSize', k);
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new ArgumentError(`${inChannels} and ${outChannels} channels in ${groups} groups`, { op, received: groups, expected: 'a divisor of both channel counts' });
+      throw new ArgumentError(`${inChannels} and ${outChannels} channels in ${groups} groups`, {
+        op,
+        received: groups,
+        expected: 'a divisor of both channel counts',
+      });
     }
     this.weight = parameter(kaimingUniform(empty([outChannels, inChannels / groups, ...kernel]), { a: Math.sqrt(5) }));
     this.bias = bias ? biasOf(outChannels, (inChannels / groups) * kernel.reduce((n, k) => n * k, 1)) : null;
@@ -72,7 +76,8 @@ abstract class ConvNd extends Module {
       return;
     }
     const { padding = 0 } = rest;
-    if (typeof padding === 'string') throw new ArgumentError(`padding '${padding}' with paddingMode '${paddingMode}'`, { op, expected: 'padding in numbers' });
+    if (typeof padding === 'string')
+      throw new ArgumentError(`padding '${padding}' with paddingMode '${paddingMode}'`, { op, expected: 'padding in numbers' });
     const sizes = kernel.map((_, i) => (typeof padding === 'number' ? padding : (padding[i] ?? 0)));
     this.mode = paddingMode;
     this.around = [...sizes].reverse().flatMap((p) => [p, p]);
@@ -124,7 +129,11 @@ abstract class BatchNormNd extends Module {
   private readonly momentum: number;
   private readonly ranks: readonly number[];
 
-  constructor(ranks: readonly number[], numFeatures: number, { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormLayerOptions) {
+  constructor(
+    ranks: readonly number[],
+    numFeatures: number,
+    { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormLayerOptions,
+  ) {
     super();
     checkCount('BatchNorm', 'numFeatures', numFeatures);
     this.ranks = ranks;
@@ -138,7 +147,11 @@ abstract class BatchNormNd extends Module {
   }
   override forward(x: Tensor): Tensor {
     if (!this.ranks.includes(x.ndim)) {
-      throw new ArgumentError(`an input of ${x.ndim} dimensions`, { op: this.constructor.name, received: x.shape, expected: `${this.ranks.join(' or ')} dimensions` });
+      throw new ArgumentError(`an input of ${x.ndim} dimensions`, {
+        op: this.constructor.name,
+        received: x.shape,
+        expected: `${this.ranks.join(' or ')} dimensions`,
+      });
     }
     const counter = this.numBatchesTracked;
     if (this.training && counter !== null) noGrad(() => writeInto(counter, add(counter, 1)));
@@ -165,7 +178,14 @@ export class LayerNorm extends Module {
   bias: Tensor | null;
   private readonly normalizedShape: Shape;
   private readonly eps: number;
-  constructor(normalizedShape: number | Shape, { eps = 1e-5, elementwiseAffine = true, bias = true }: BiasOption & { readonly eps?: number; readonly elementwiseAffine?: boolean } = {}) {
+  constructor(
+    normalizedShape: number | Shape,
+    {
+      eps = 1e-5,
+      elementwiseAffine = true,
+      bias = true,
+    }: BiasOption & { readonly eps?: number; readonly elementwiseAffine?: boolean } = {},
+  ) {
     super();
     this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
     this.eps = eps;
@@ -196,4 +216,3 @@ export class Embedding extends Module {
     return embedding(index, this.weight, { paddingIdx: this.paddingIdx });
   }
 }
-

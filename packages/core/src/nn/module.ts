@@ -1,12 +1,13 @@
 /** Modules: parameters, buffers and sub-modules, found by walking the properties of an object. */
-import { isFloat, type DType } from '../dtype.js';
+
+import { noGrad } from '../autograd/mode.js';
+import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, ShapeError, TriremeError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
 import { currentTrace } from '../graph/trace.js';
 import { cast } from '../ops/cast.js';
 import { setRequiresGrad } from '../ops/create.js';
 import { writeInto } from '../ops/write-view.js';
-import { noGrad } from '../autograd/mode.js';
 import { TensorBase } from '../tensor/base.js';
 import { withModulePath } from '../tensor/dispatch.js';
 import { keep } from '../tensor/scope.js';
@@ -84,7 +85,8 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Module) yield [name, label(value, name)];
       else if (Array.isArray(value)) {
-        for (const [i, item] of value.entries()) if (item instanceof Module) yield [this.listKey(name, i), label(item, this.listKey(name, i))];
+        for (const [i, item] of value.entries())
+          if (item instanceof Module) yield [this.listKey(name, i), label(item, this.listKey(name, i))];
       }
     }
   }
@@ -143,7 +145,8 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     const missing = [...own.keys()].filter((key) => !state.has(key));
     const unexpected = [...state.keys()].filter((key) => !own.has(key));
     if (strict && missing.length + unexpected.length > 0) {
-      const list = (names: readonly string[]): string => (names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', ') || 'none');
+      const list = (names: readonly string[]): string =>
+        names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', ') || 'none';
       throw new ArgumentError(`the state does not fit: missing ${list(missing)}; unexpected ${list(unexpected)}`, {
         op: 'loadStateDict',
         received: [...state.keys()],
@@ -154,7 +157,11 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     for (const [key, target] of own) {
       const source = state.get(key);
       if (source && !shapesEqual(source.shape, target.shape)) {
-        throw new ShapeError(`${key} has shape ${formatShape(source.shape)}`, { op: 'loadStateDict', received: source.shape, expected: formatShape(target.shape) });
+        throw new ShapeError(`${key} has shape ${formatShape(source.shape)}`, {
+          op: 'loadStateDict',
+          received: source.shape,
+          expected: formatShape(target.shape),
+        });
       }
     }
     noGrad(() => {

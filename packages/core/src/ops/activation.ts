@@ -10,8 +10,8 @@ import { abs, clampToNumbers, erf, exp, expm1, log1p, neg, sigmoid, tanh } from 
 import { reshape } from './view.js';
 import { narrow } from './view-slice.js';
 
-export { relu, sigmoid, tanh } from './unary.js';
 export { logSoftmax, softmax, softmin } from './statistics.js';
+export { relu, sigmoid, tanh } from './unary.js';
 
 export interface GeluOptions {
   /** 'none': by the error function. 'tanh': Hendrycks and Gimpel's approximation. */

@@ -1,18 +1,19 @@
 /** Elementwise functions of two operands: promotion and broadcasting as in PyTorch. */
-import { dtypeInfo, isFloat } from '../dtype.js';
+
 import type { DType } from '../dtype.js';
+import { dtypeInfo, isFloat } from '../dtype.js';
 import { DTypeError } from '../errors.js';
 import { shapesEqual } from '../graph/layout.js';
 import type { Primitive, VjpContext } from '../graph/primitive.js';
 import type { BinaryOp, Expr, ExprBuilder } from '../ir/expr.js';
 import { apply1 } from '../tensor/dispatch.js';
 import { Tensor } from '../tensor/tensor.js';
-import { alignPair, floatTypeOf, resultType } from './common.js';
-import type { TensorOrScalar } from './common.js';
-import { pointwise } from './define.js';
 import { copysignElement, floorDivideElement, hypotElement, intPowElement, logaddexpElement, remainderElement } from './binary-elements.js';
-import { exp, floor, log, neg, reciprocal, rsqrt, sigmoid, sqrt, trunc } from './unary.js';
+import type { TensorOrScalar } from './common.js';
+import { alignPair, floatTypeOf, resultType } from './common.js';
+import { pointwise } from './define.js';
 import { where } from './ternary.js';
+import { exp, floor, log, neg, reciprocal, rsqrt, sigmoid, sqrt, trunc } from './unary.js';
 
 /** All binary primitives, in the order of their definition. */
 export const binaryPrimitives: Primitive[] = [];

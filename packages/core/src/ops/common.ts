@@ -1,9 +1,10 @@
 /** What the operation families share: promotion, broadcasting and argument checks. */
-import { dtypeInfo, isFloat, promoteTypes, promoteWithNumber } from '../dtype.js';
+
 import type { DType } from '../dtype.js';
+import { dtypeInfo, isFloat, promoteTypes, promoteWithNumber } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
-import { broadcastShapes, shapesEqual } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { broadcastShapes, shapesEqual } from '../graph/layout.js';
 import { scalarTensor } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';

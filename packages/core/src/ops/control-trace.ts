@@ -8,11 +8,11 @@ import type { Attrs, Primitive, TensorType } from '../graph/primitive.js';
 import { definePrimitive } from '../graph/primitive.js';
 import type { Operand, Program, Value } from '../graph/program.js';
 import { currentTrace, newValue, Trace, withTrace } from '../graph/trace.js';
-import { copy } from './cast.js';
 import { modulePath, tracedTensor } from '../tensor/dispatch.js';
 import { outsideScopes } from '../tensor/scope.js';
 import { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
+import { copy } from './cast.js';
 
 type ControlAttrs = { readonly outputs: readonly TensorTypeAttr[] } & Attrs;
 type TensorTypeAttr = { readonly dtype: string; readonly shape: readonly number[] };
@@ -45,7 +45,12 @@ function typeOf(t: Tensor): TensorType {
 }
 
 /** Traces `fn` on placeholders of the given arguments. */
-export function traceBody(name: string, fn: (args: Tensor[]) => readonly Tensor[], like: readonly TensorType[], requiresGrad: readonly boolean[]): Body {
+export function traceBody(
+  name: string,
+  fn: (args: Tensor[]) => readonly Tensor[],
+  like: readonly TensorType[],
+  requiresGrad: readonly boolean[],
+): Body {
   const parent = currentTrace();
   const trace = new Trace(name, parent);
   try {
@@ -92,7 +97,8 @@ export function freeTensors(bodies: readonly Body[], before: number): Tensor[] {
   for (const body of bodies) for (const t of body.results) if (t.gradFn !== null && t.gradFn.sequence > before) walk(t.gradFn);
   for (const body of bodies) {
     for (const t of body.results) {
-      if (t.gradFn !== null && t.gradFn.sequence <= before) found.set(`${t.gradFn.sequence}:${t.outputIndex}`, resultHandle(t.gradFn, t.outputIndex, typeOf(t)));
+      if (t.gradFn !== null && t.gradFn.sequence <= before)
+        found.set(`${t.gradFn.sequence}:${t.outputIndex}`, resultHandle(t.gradFn, t.outputIndex, typeOf(t)));
     }
   }
   return [...found.values()];
@@ -115,7 +121,9 @@ function isOutside(trace: Trace): boolean {
 }
 
 function resultHandle(node: GradNode, outputIndex: number, type: TensorType): Tensor {
-  const handle = outsideScopes(() => new Tensor(new Storage(type.dtype, sizeOf(type.shape), null, currentTrace()), type.shape, denseStrides(type.shape), 0));
+  const handle = outsideScopes(
+    () => new Tensor(new Storage(type.dtype, sizeOf(type.shape), null, currentTrace()), type.shape, denseStrides(type.shape), 0),
+  );
   handle.requiresGrad = true;
   handle.gradFn = node;
   handle.outputIndex = outputIndex;
@@ -131,7 +139,8 @@ function capturedOperand(trace: Trace, storage: Storage): Operand {
 function dense(trace: Trace, t: Tensor): Operand {
   const operand = trace.operand(t);
   const { layout, value } = operand;
-  const whole = layout.offset === 0 && sizeOf(value.shape) === sizeOf(layout.shape) && layout.strides.join() === denseStrides(layout.shape).join();
+  const whole =
+    layout.offset === 0 && sizeOf(value.shape) === sizeOf(layout.shape) && layout.strides.join() === denseStrides(layout.shape).join();
   return whole ? operand : trace.operand(copy(t));
 }
 
@@ -143,7 +152,10 @@ export interface Aligned {
 }
 
 /** `order` puts the inputs of a body in the order of the control primitive. */
-export function align(bodies: readonly Body[], order: (constants: Value[], state: Value[], args: readonly Value[]) => readonly Value[]): Aligned {
+export function align(
+  bodies: readonly Body[],
+  order: (constants: Value[], state: Value[], args: readonly Value[]) => readonly Value[],
+): Aligned {
   const all = [...new Set(bodies.flatMap((b) => b.captured))];
   const state = all.filter((s) => bodies.some((b) => b.written.has(s)));
   const constants = all.filter((s) => !state.includes(s));
@@ -154,7 +166,9 @@ export function align(bodies: readonly Body[], order: (constants: Value[], state
     };
     const stateValues = state.map(inputOf);
     const inputs = order(constants.map(inputOf), stateValues, body.program.inputs.slice(0, body.argCount));
-    const stateOutputs = state.map((s, i): Operand => body.written.get(s) ?? { value: stateValues[i], layout: denseLayout(stateValues[i].shape) });
+    const stateOutputs = state.map(
+      (s, i): Operand => body.written.get(s) ?? { value: stateValues[i], layout: denseLayout(stateValues[i].shape) },
+    );
     return { ...body.program, inputs, outputs: [...stateOutputs, ...body.program.outputs] };
   });
   return { programs, constants, state };

@@ -25,8 +25,13 @@ const typeOf = (t: Tensor): TensorType => ({ dtype: t.dtype, shape: t.shape });
 
 function checkTypes(op: string, got: readonly Tensor[], expected: readonly TensorType[], what: string): void {
   const text = (t: TensorType): string => `${t.dtype} ${formatShape(t.shape)}`;
-  if (got.length === expected.length && got.every((t, i) => t.dtype === expected[i].dtype && shapesEqual(t.shape, expected[i].shape))) return;
-  throw new ShapeError(`${what} ${got.map(text).join(', ') || 'nothing'}`, { op, received: got.map(typeOf), expected: expected.map(text).join(', ') });
+  if (got.length === expected.length && got.every((t, i) => t.dtype === expected[i].dtype && shapesEqual(t.shape, expected[i].shape)))
+    return;
+  throw new ShapeError(`${what} ${got.map(text).join(', ') || 'nothing'}`, {
+    op,
+    received: got.map(typeOf),
+    expected: expected.map(text).join(', '),
+  });
 }
 
 /** Number of the latest operation on the tape. */
@@ -58,8 +63,14 @@ function gradients(results: readonly Tensor[], weights: readonly Tensor[], targe
   const found =
     roots.length === 0 || floats.length === 0
       ? floats.map(() => null)
-      : grad(roots.map((r) => r.t), floats, { gradOutputs: roots.map((r) => r.w), allowUnused: true, stopAtInputs: true });
-  return targets.map((t) => (t.requiresGrad ? (found[floats.indexOf(t)] ?? zeros(t.shape, { dtype: t.dtype })) : zeros(t.shape, { dtype: t.dtype })));
+      : grad(
+          roots.map((r) => r.t),
+          floats,
+          { gradOutputs: roots.map((r) => r.w), allowUnused: true, stopAtInputs: true },
+        );
+  return targets.map((t) =>
+    t.requiresGrad ? (found[floats.indexOf(t)] ?? zeros(t.shape, { dtype: t.dtype })) : zeros(t.shape, { dtype: t.dtype }),
+  );
 }
 
 /* ---- cond ---- */
@@ -69,8 +80,18 @@ function gradients(results: readonly Tensor[], weights: readonly Tensor[], targe
  * as many tensors, of the same dtypes and shapes. Differentiable with respect to the inputs and to tensors used from outside.
  * @throws ShapeError when the branches disagree.
  */
-export function cond(predicate: Tensor, whenTrue: (...inputs: Tensor[]) => readonly Tensor[], whenFalse: (...inputs: Tensor[]) => readonly Tensor[], inputs: readonly Tensor[] = []): Tensor[] {
-  if (predicate.numel !== 1) throw new ShapeError(`a condition of shape ${formatShape(predicate.shape)}`, { op: 'cond', received: predicate.shape, expected: 'one element' });
+export function cond(
+  predicate: Tensor,
+  whenTrue: (...inputs: Tensor[]) => readonly Tensor[],
+  whenFalse: (...inputs: Tensor[]) => readonly Tensor[],
+  inputs: readonly Tensor[] = [],
+): Tensor[] {
+  if (predicate.numel !== 1)
+    throw new ShapeError(`a condition of shape ${formatShape(predicate.shape)}`, {
+      op: 'cond',
+      received: predicate.shape,
+      expected: 'one element',
+    });
   if (currentTrace() === null) return [...(readSync(predicate)[0] ? whenTrue : whenFalse)(...inputs)];
   const test = reshape(predicate, []);
   const before = tapePosition();
@@ -91,12 +112,16 @@ export function cond(predicate: Tensor, whenTrue: (...inputs: Tensor[]) => reado
       const [saved, ...args] = ctx.savedTensors;
       const types = bodies[0].results;
       const weights = grads.map((g, i) => g ?? zeros(types[i].shape, { dtype: types[i].dtype }));
-      const branch = (body: (...inputs: Tensor[]) => readonly Tensor[]) => (...values: Tensor[]) => {
-        const own = leaves(values.slice(0, args.length));
-        const results = enableGrad(() => body(...own));
-        return gradients(results, values.slice(args.length), [...own, ...free]);
-      };
-      return cond(saved, branch(whenTrue), branch(whenFalse), [...args, ...weights]).map((g, i) => (i < args.length && !isFloat(args[i].dtype) ? null : g));
+      const branch =
+        (body: (...inputs: Tensor[]) => readonly Tensor[]) =>
+        (...values: Tensor[]) => {
+          const own = leaves(values.slice(0, args.length));
+          const results = enableGrad(() => body(...own));
+          return gradients(results, values.slice(args.length), [...own, ...free]);
+        };
+      return cond(saved, branch(whenTrue), branch(whenFalse), [...args, ...weights]).map((g, i) =>
+        i < args.length && !isFloat(args[i].dtype) ? null : g,
+      );
     },
   });
   return [...fn(...inputs, ...free)];
@@ -104,7 +129,14 @@ export function cond(predicate: Tensor, whenTrue: (...inputs: Tensor[]) => reado
 
 function recordBranches(test: Tensor, bodies: readonly Body[], inputs: readonly Tensor[], outputs: readonly TensorType[]): Tensor[] {
   const aligned = align(bodies, (constants, state, args) => [...constants, ...state, ...args]);
-  return recordControl('cond', aligned, (constants, state, [predicate, ...args]) => [predicate, ...constants, ...state, ...args], [test, ...inputs], outputs, {});
+  return recordControl(
+    'cond',
+    aligned,
+    (constants, state, [predicate, ...args]) => [predicate, ...constants, ...state, ...args],
+    [test, ...inputs],
+    outputs,
+    {},
+  );
 }
 
 /* ---- whileLoop ---- */
@@ -119,7 +151,12 @@ export interface WhileOptions {
  * shapes stay the same from round to round.
  * @throws AutogradError when a gradient is wanted and maxIterations is missing.
  */
-export function whileLoop(condition: (...state: Tensor[]) => Tensor, body: (...state: Tensor[]) => readonly Tensor[], init: readonly Tensor[], { maxIterations }: WhileOptions = {}): Tensor[] {
+export function whileLoop(
+  condition: (...state: Tensor[]) => Tensor,
+  body: (...state: Tensor[]) => readonly Tensor[],
+  init: readonly Tensor[],
+  { maxIterations }: WhileOptions = {},
+): Tensor[] {
   const types = init.map(typeOf);
   if (currentTrace() === null) {
     let state: readonly Tensor[] = init;
@@ -146,12 +183,18 @@ export function whileLoop(condition: (...state: Tensor[]) => Tensor, body: (...s
     return scan(step, init, [], { length: maxIterations }).carry;
   }
   if (wantsGrad(init, free)) {
-    throw new AutogradError('a loop of unknown length has no gradient', { op: 'whileLoop', fix: 'Give maxIterations, or use scan(), or detach() what enters the loop.' });
+    throw new AutogradError('a loop of unknown length has no gradient', {
+      op: 'whileLoop',
+      fix: 'Give maxIterations, or use scan(), or detach() what enters the loop.',
+    });
   }
-  if (bodies[0].written.size > 0) throw new ArgumentError('the condition changes a tensor in place', { op: 'whileLoop', fix: 'Change it in the body.' });
+  if (bodies[0].written.size > 0)
+    throw new ArgumentError('the condition changes a tensor in place', { op: 'whileLoop', fix: 'Change it in the body.' });
   const aligned = align(bodies, (constants, state, args) => [...constants, ...state, ...args]);
   const programs = [{ ...aligned.programs[0], outputs: aligned.programs[0].outputs.slice(aligned.state.length) }, aligned.programs[1]];
-  return recordControl('while', { ...aligned, programs }, (constants, state, args) => [...constants, ...state, ...args], init, types, { consts: aligned.constants.length });
+  return recordControl('while', { ...aligned, programs }, (constants, state, args) => [...constants, ...state, ...args], init, types, {
+    consts: aligned.constants.length,
+  });
 }
 
 /* ---- scan ---- */
@@ -175,10 +218,19 @@ export type ScanBody = (carry: Tensor[], x: Tensor[]) => readonly [carry: readon
  * backward recomputes each step from the carry it started with.
  * @throws ShapeError when the carry changes its type or the inputs differ in length.
  */
-export function scan(body: ScanBody, init: readonly Tensor[], xs: readonly Tensor[], { length, reverse = false }: ScanOptions = {}): ScanResult {
+export function scan(
+  body: ScanBody,
+  init: readonly Tensor[],
+  xs: readonly Tensor[],
+  { length, reverse = false }: ScanOptions = {},
+): ScanResult {
   const steps = length ?? xs[0]?.shape[0];
   if (steps === undefined || xs.some((x) => x.shape[0] !== steps)) {
-    throw new ShapeError(`inputs of shapes ${xs.map((x) => formatShape(x.shape)).join(', ')}`, { op: 'scan', received: xs.map((x) => x.shape), expected: 'one length along axis 0, or { length }' });
+    throw new ShapeError(`inputs of shapes ${xs.map((x) => formatShape(x.shape)).join(', ')}`, {
+      op: 'scan',
+      received: xs.map((x) => x.shape),
+      expected: 'one length along axis 0, or { length }',
+    });
   }
   if (currentTrace() === null) return scanNow(body, init, xs, steps, reverse);
   const before = tapePosition();
@@ -195,13 +247,25 @@ function scanNow(body: ScanBody, init: readonly Tensor[], xs: readonly Tensor[],
   const types = init.map(typeOf);
   for (let i = 0; i < steps; i++) {
     const t = reverse ? steps - 1 - i : i;
-    const [next, out] = body([...carry], xs.map((x) => select(x, 0, t)));
+    const [next, out] = body(
+      [...carry],
+      xs.map((x) => select(x, 0, t)),
+    );
     checkTypes('scan', next, types, 'the body carries');
     carry = next;
     rows.push(out);
   }
   if (reverse) rows.reverse();
-  if (rows.length > 0) return { carry: [...carry], outputs: rows[0].map((_, k) => stack(rows.map((row) => row[k]), 0)) };
+  if (rows.length > 0)
+    return {
+      carry: [...carry],
+      outputs: rows[0].map((_, k) =>
+        stack(
+          rows.map((row) => row[k]),
+          0,
+        ),
+      ),
+    };
   const shapes = jitShapes(body, init, xs);
   return { carry: [...carry], outputs: shapes.map((t) => zeros([0, ...t.shape], { dtype: t.dtype })) };
 }
@@ -233,15 +297,35 @@ function traceScan(body: ScanBody, init: readonly Tensor[], xs: readonly Tensor[
   return { body: traced, carries: init.length, outputs: traced.results.slice(init.length).map(typeOf) };
 }
 
-function recordScan({ body, carries, outputs }: TracedScan, init: readonly Tensor[], xs: readonly Tensor[], length: number, reverse: boolean): ScanResult {
+function recordScan(
+  { body, carries, outputs }: TracedScan,
+  init: readonly Tensor[],
+  xs: readonly Tensor[],
+  length: number,
+  reverse: boolean,
+): ScanResult {
   const aligned = align([body], (constants, state, args) => [...constants, ...state, ...args]);
   const types = [...init.map(typeOf), ...outputs.map((t) => ({ dtype: t.dtype, shape: [length, ...t.shape] }))];
   const attrs = { length, reverse, consts: aligned.constants.length, carries: aligned.state.length + carries };
-  const results = recordControl('scan', aligned, (constants, state, args) => [...constants, ...state, ...args], [...init, ...xs], types, attrs);
+  const results = recordControl(
+    'scan',
+    aligned,
+    (constants, state, args) => [...constants, ...state, ...args],
+    [...init, ...xs],
+    types,
+    attrs,
+  );
   return { carry: results.slice(0, carries), outputs: results.slice(carries) };
 }
 
-function scanWithGrad(body: ScanBody, init: readonly Tensor[], xs: readonly Tensor[], length: number, reverse: boolean, free: readonly Tensor[]): ScanResult {
+function scanWithGrad(
+  body: ScanBody,
+  init: readonly Tensor[],
+  xs: readonly Tensor[],
+  length: number,
+  reverse: boolean,
+  free: readonly Tensor[],
+): ScanResult {
   const n = init.length;
   const floats = init.map((t) => isFloat(t.dtype));
   const fn = customFunction<Tensor[], readonly Tensor[]>({

@@ -6,8 +6,8 @@ import type { Tensor } from '../tensor/tensor.js';
 import { add } from './binary.js';
 import { perDimension } from './common.js';
 import { convForward, convInputGrad } from './conv-primitives.js';
-import { pad } from './pad.js';
 import type { PadMode } from './pad.js';
+import { pad } from './pad.js';
 import { reshape } from './view.js';
 
 export interface ConvOptions {

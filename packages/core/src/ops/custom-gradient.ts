@@ -2,8 +2,8 @@
 import { isGradEnabled, noGrad } from '../autograd/mode.js';
 import { recordGrad } from '../autograd/record.js';
 import { CompilerError } from '../errors.js';
-import { noAttrs } from '../graph/primitive.js';
 import type { Primitive } from '../graph/primitive.js';
+import { noAttrs } from '../graph/primitive.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 

@@ -1,10 +1,11 @@
 /** Constructors of primitives. They run while modules load, so this file imports nothing that defines primitives. */
-import { dtypeInfo } from '../dtype.js';
+
 import type { DType, ScalarType } from '../dtype.js';
+import { dtypeInfo } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
-import { definePrimitive } from '../graph/primitive.js';
 import type { Attrs, Primitive, TensorType, VjpContext } from '../graph/primitive.js';
+import { definePrimitive } from '../graph/primitive.js';
 import type { Expr, ExprBuilder } from '../ir/expr.js';
 import type { Tensor } from '../tensor/tensor.js';
 

@@ -1,7 +1,8 @@
 /** Einstein summation. */
+
+import { promoteTypes } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { formatShape } from '../graph/layout.js';
-import { promoteTypes } from '../dtype.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './binary.js';

@@ -1,8 +1,8 @@
 /** Constant tensors, as the gradient rules need them. */
 import type { DType } from '../dtype.js';
 import type { Shape } from '../graph/layout.js';
-import { createFromArray, scalarTensor } from '../tensor/dispatch.js';
 import { defaultDevice } from '../tensor/device.js';
+import { createFromArray, scalarTensor } from '../tensor/dispatch.js';
 import { keep, outsideScopes } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Scalar } from './common.js';

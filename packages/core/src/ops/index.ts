@@ -1,31 +1,299 @@
 /** Every operation, as functions. */
-export { celu, elu, gelu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, leakyRelu, logSigmoid, mish, prelu, relu6, selu, silu, softplus, softshrink, softsign, tanhshrink, threshold, type GeluOptions, type SoftplusOptions } from './activation.js';
-export { scaledDotProductAttention, type AttentionOptions } from './attention.js';
-export { add, atan2, bitwiseAnd, bitwiseLeftShift, bitwiseOr, bitwiseRightShift, bitwiseXor, copysign, div, eq, floorDivide, fmod, ge, gt, hypot, le, leftShift, logaddexp, logicalAnd, logicalOr, logicalXor, lt, maximum, minimum, mul, ne, pow, remainder, rightShift, rsub, sub } from './binary.js';
+export {
+  celu,
+  elu,
+  type GeluOptions,
+  gelu,
+  glu,
+  hardshrink,
+  hardsigmoid,
+  hardswish,
+  hardtanh,
+  leakyRelu,
+  logSigmoid,
+  mish,
+  prelu,
+  relu6,
+  type SoftplusOptions,
+  selu,
+  silu,
+  softplus,
+  softshrink,
+  softsign,
+  tanhshrink,
+  threshold,
+} from './activation.js';
+export { type AttentionOptions, scaledDotProductAttention } from './attention.js';
+export {
+  add,
+  atan2,
+  bitwiseAnd,
+  bitwiseLeftShift,
+  bitwiseOr,
+  bitwiseRightShift,
+  bitwiseXor,
+  copysign,
+  div,
+  eq,
+  floorDivide,
+  fmod,
+  ge,
+  gt,
+  hypot,
+  le,
+  leftShift,
+  logaddexp,
+  logicalAnd,
+  logicalOr,
+  logicalXor,
+  lt,
+  maximum,
+  minimum,
+  mul,
+  ne,
+  pow,
+  remainder,
+  rightShift,
+  rsub,
+  sub,
+} from './binary.js';
 export { cast, copy } from './cast.js';
-export { conv1d, conv2d, conv3d, convTranspose1d, convTranspose2d, convTranspose3d, type ConvOptions, type ConvTransposeOptions } from './conv.js';
-export { arange, empty, emptyLike, eye, full, fullLike, linspace, ones, onesLike, tensor, zeros, zerosLike, type FromDataOptions, type HostArray, type NestedArray, type TensorData, type TensorOptions } from './create.js';
+export {
+  type ConvOptions,
+  type ConvTransposeOptions,
+  conv1d,
+  conv2d,
+  conv3d,
+  convTranspose1d,
+  convTranspose2d,
+  convTranspose3d,
+} from './conv.js';
+export {
+  arange,
+  empty,
+  emptyLike,
+  eye,
+  type FromDataOptions,
+  full,
+  fullLike,
+  type HostArray,
+  linspace,
+  type NestedArray,
+  ones,
+  onesLike,
+  type TensorData,
+  type TensorOptions,
+  tensor,
+  zeros,
+  zerosLike,
+} from './create.js';
 export { dropout, featureDropout } from './dropout.js';
 export { einsum } from './einsum.js';
-export { embedding, gather, indexSelect, take, takeAlongDim, type EmbeddingOptions } from './gather.js';
-export { index, indexPut, range, setIndex, type IndexItem, type IndexList, type IndexPutOptions, type IndexRange, type IndexText } from './indexing.js';
-export { interpolate, type InterpolateMode, type InterpolateOptions } from './interpolate.js';
+export { type EmbeddingOptions, embedding, gather, indexSelect, take, takeAlongDim } from './gather.js';
+export {
+  type IndexItem,
+  type IndexList,
+  type IndexPutOptions,
+  type IndexRange,
+  type IndexText,
+  index,
+  indexPut,
+  range,
+  setIndex,
+} from './indexing.js';
+export { type InterpolateMode, type InterpolateOptions, interpolate } from './interpolate.js';
 export { concat, diag, diagEmbed, meshgrid, oneHot, repeat, repeatInterleave, roll, stack, tile, trace, tril, triu } from './join.js';
-export { bce, bceWithLogits, crossEntropy, huberLoss, klDiv, l1Loss, marginRankingLoss, mseLoss, nllLoss, smoothL1Loss, type BceWithLogitsOptions, type ClassificationOptions, type CrossEntropyOptions, type KlDivOptions, type LossOptions, type Reduction } from './loss.js';
-export { addmm, bmm, dot, linear, matmul, mm, mv, outer, type AddmmOptions } from './matmul.js';
-export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm, type BatchNormOptions, type EpsOptions } from './normalization.js';
-export { pad, type PadMode, type PadOptions } from './pad.js';
-export { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d, adaptiveMaxPool1d, adaptiveMaxPool2d, adaptiveMaxPool3d, avgPool1d, avgPool2d, avgPool3d, lpPool1d, lpPool2d, maxPool1d, maxPool2d, maxPool3d, type AdaptiveSize, type AvgPoolOptions, type MaxPoolOptions, type PooledWithIndices } from './pool.js';
-export { bernoulli, multinomial, normal, normal_, rand, randLike, randint, randn, randnLike, randperm, uniform, uniform_, type MultinomialOptions, type RandomOptions } from './random.js';
-export { all, amax, amin, any, countNonzero, mean, prod, sum, type Axes } from './reduce.js';
+export {
+  type BceWithLogitsOptions,
+  bce,
+  bceWithLogits,
+  type ClassificationOptions,
+  type CrossEntropyOptions,
+  crossEntropy,
+  huberLoss,
+  type KlDivOptions,
+  klDiv,
+  type LossOptions,
+  l1Loss,
+  marginRankingLoss,
+  mseLoss,
+  nllLoss,
+  type Reduction,
+  smoothL1Loss,
+} from './loss.js';
+export { type AddmmOptions, addmm, bmm, dot, linear, matmul, mm, mv, outer } from './matmul.js';
+export { type BatchNormOptions, batchNorm, type EpsOptions, groupNorm, instanceNorm, layerNorm, rmsNorm } from './normalization.js';
+export { type PadMode, type PadOptions, pad } from './pad.js';
+export {
+  type AdaptiveSize,
+  type AvgPoolOptions,
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+  avgPool1d,
+  avgPool2d,
+  avgPool3d,
+  lpPool1d,
+  lpPool2d,
+  type MaxPoolOptions,
+  maxPool1d,
+  maxPool2d,
+  maxPool3d,
+  type PooledWithIndices,
+} from './pool.js';
+export {
+  bernoulli,
+  type MultinomialOptions,
+  multinomial,
+  normal,
+  normal_,
+  type RandomOptions,
+  rand,
+  randint,
+  randLike,
+  randn,
+  randnLike,
+  randperm,
+  uniform,
+  uniform_,
+} from './random.js';
+export { type Axes, all, amax, amin, any, countNonzero, mean, prod, sum } from './reduce.js';
 export { cummax, cummin, cumprod, cumsum, diff, logcumsumexp } from './scan.js';
-export { indexAdd, indexCopy, indexFill, put, scatter, scatterAdd, scatterReduce, type PutOptions, type ScatterReduceOptions, type ScatterReduction } from './scatter.js';
-export { bincount, bucketize, equal, histc, maskedScatter, maskedSelect, nonzero, searchsorted, unique, type BincountOptions, type HistogramOptions, type SearchOptions, type UniqueResult } from './search.js';
-export { argsort, kthvalue, median, quantile, sort, topk, type SortOptions, type TopkOptions } from './sort.js';
-export { allClose, argmax, argmin, cosineSimilarity, isClose, logSoftmax, logsumexp, max, min, norm, normalize, softmax, softmin, std, variance, type CloseOptions, type ValuesAndIndices, type VarianceOptions } from './statistics.js';
-export { addcdiv, addcmul, clamp, lerp, maskedFill, where, type ClampOptions } from './ternary.js';
-export { abs, acos, acosh, asin, asinh, atan, atanh, bitwiseNot, ceil, cos, cosh, digamma, erf, erfc, erfinv, exp, exp2, expm1, floor, frac, isFinite, isInf, isNaN, isfinite, isinf, isnan, lgamma, log, log10, log1p, log2, logicalNot, neg, polygamma, reciprocal, relu, round, rsqrt, sigmoid, sign, sin, sinh, sqrt, square, tan, tanh, trunc } from './unary.js';
-export { broadcastTo, clone, contiguous, expand, expandAs, flatten, movedim, permute, reshape, reshapeAs, squeeze, t, transpose, unflatten, unsqueeze, view } from './view.js';
-export { asStrided, chunk, diagonal, flip, narrow, resolveSlice, select, slice, split, takeSlice, unbind, unfold, type DiagonalOptions, type ResolvedSlice, type SliceBounds } from './view-slice.js';
-export { pixelShuffle, pixelUnshuffle, unfold2d, type UnfoldOptions } from './vision.js';
+export {
+  indexAdd,
+  indexCopy,
+  indexFill,
+  type PutOptions,
+  put,
+  type ScatterReduceOptions,
+  type ScatterReduction,
+  scatter,
+  scatterAdd,
+  scatterReduce,
+} from './scatter.js';
+export {
+  type BincountOptions,
+  bincount,
+  bucketize,
+  equal,
+  type HistogramOptions,
+  histc,
+  maskedScatter,
+  maskedSelect,
+  nonzero,
+  type SearchOptions,
+  searchsorted,
+  type UniqueResult,
+  unique,
+} from './search.js';
+export { argsort, kthvalue, median, quantile, type SortOptions, sort, type TopkOptions, topk } from './sort.js';
+export {
+  allClose,
+  argmax,
+  argmin,
+  type CloseOptions,
+  cosineSimilarity,
+  isClose,
+  logSoftmax,
+  logsumexp,
+  max,
+  min,
+  norm,
+  normalize,
+  softmax,
+  softmin,
+  std,
+  type ValuesAndIndices,
+  type VarianceOptions,
+  variance,
+} from './statistics.js';
+export { addcdiv, addcmul, type ClampOptions, clamp, lerp, maskedFill, where } from './ternary.js';
+export {
+  abs,
+  acos,
+  acosh,
+  asin,
+  asinh,
+  atan,
+  atanh,
+  bitwiseNot,
+  ceil,
+  cos,
+  cosh,
+  digamma,
+  erf,
+  erfc,
+  erfinv,
+  exp,
+  exp2,
+  expm1,
+  floor,
+  frac,
+  isFinite,
+  isfinite,
+  isInf,
+  isinf,
+  isNaN,
+  isnan,
+  lgamma,
+  log,
+  log1p,
+  log2,
+  log10,
+  logicalNot,
+  neg,
+  polygamma,
+  reciprocal,
+  relu,
+  round,
+  rsqrt,
+  sigmoid,
+  sign,
+  sin,
+  sinh,
+  sqrt,
+  square,
+  tan,
+  tanh,
+  trunc,
+} from './unary.js';
+export {
+  broadcastTo,
+  clone,
+  contiguous,
+  expand,
+  expandAs,
+  flatten,
+  movedim,
+  permute,
+  reshape,
+  reshapeAs,
+  squeeze,
+  t,
+  transpose,
+  unflatten,
+  unsqueeze,
+  view,
+} from './view.js';
+export {
+  asStrided,
+  chunk,
+  type DiagonalOptions,
+  diagonal,
+  flip,
+  narrow,
+  type ResolvedSlice,
+  resolveSlice,
+  type SliceBounds,
+  select,
+  slice,
+  split,
+  takeSlice,
+  unbind,
+  unfold,
+} from './view-slice.js';
+export { pixelShuffle, pixelUnshuffle, type UnfoldOptions, unfold2d } from './vision.js';
 export { replaceView } from './write-view.js';

@@ -4,6 +4,7 @@ import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import { broadcastShapes, formatShape, shapesEqual, sizeOf } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { logSigmoid } from './activation.js';
 import { add, div, eq, gt, lt, maximum, mul, ne, sub } from './binary.js';
 import { cast } from './cast.js';
 import { iotaAlong } from './iota.js';
@@ -12,7 +13,6 @@ import { logSoftmax } from './statistics.js';
 import { where } from './ternary.js';
 import { abs, exp, log, log1p, neg, square } from './unary.js';
 import { reshape, unsqueeze } from './view.js';
-import { logSigmoid } from './activation.js';
 
 export type Reduction = 'mean' | 'sum' | 'none';
 export interface LossOptions {

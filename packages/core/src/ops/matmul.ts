@@ -1,8 +1,8 @@
 /** Matrix products. */
 import { promoteTypes } from '../dtype.js';
 import { DTypeError, ShapeError } from '../errors.js';
-import { formatShape, reshapeLayout, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, reshapeLayout, sizeOf } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, mul } from './binary.js';

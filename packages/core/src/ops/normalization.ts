@@ -1,8 +1,9 @@
 /** Normalizations. Statistics are those of the biased variance, as in the papers and in PyTorch. */
-import { ArgumentError, ShapeError } from '../errors.js';
-import { formatShape } from '../graph/layout.js';
-import type { Shape } from '../graph/layout.js';
+
 import { isGradEnabled } from '../autograd/mode.js';
+import { ArgumentError, ShapeError } from '../errors.js';
+import type { Shape } from '../graph/layout.js';
+import { formatShape } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, mul, sub } from './binary.js';

@@ -1,8 +1,8 @@
 /** Pooling over one, two and three spatial dimensions, channels first. */
 import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
-import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, sizeOf } from '../graph/layout.js';
 import type { ElementContext, Primitive } from '../graph/primitive.js';
 import type { Expr } from '../ir/expr.js';
 import type { Stmt } from '../ir/kernel.js';
@@ -15,8 +15,8 @@ import { perDimension } from './common.js';
 import { computeType, primitive } from './define.js';
 import { hostConstant } from './fill.js';
 import { gather } from './gather.js';
-import { adaptiveWindows, coveringWindows, firstElement, flatPosition, poolingWindows, tuples, windowTaps } from './pool-window.js';
 import type { Window } from './pool-window.js';
+import { adaptiveWindows, coveringWindows, firstElement, flatPosition, poolingWindows, tuples, windowTaps } from './pool-window.js';
 import { mean } from './reduce.js';
 import { assign, declare, ifThen, unravel } from './statements.js';
 import { abs, relu, sign } from './unary.js';

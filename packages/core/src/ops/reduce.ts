@@ -1,9 +1,10 @@
 /** Reductions over axes: the primitives, and what is composed of them. */
-import { dtypeInfo, isFloat } from '../dtype.js';
+
 import type { DType } from '../dtype.js';
-import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
-import { formatShape, normalizeAxes, sizeOf } from '../graph/layout.js';
+import { dtypeInfo, isFloat } from '../dtype.js';
+import { DTypeError, ShapeError } from '../errors.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, normalizeAxes, sizeOf } from '../graph/layout.js';
 import type { Primitive, VjpContext } from '../graph/primitive.js';
 import type { ReduceOp } from '../ir/kernel.js';
 import { apply1 } from '../tensor/dispatch.js';
@@ -169,12 +170,6 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
   if (axes.length === 0) return g;
   if (lead < 0) throw new ShapeError(`${formatShape(g.shape)} does not reduce to ${formatShape(shape)}`, { op: 'sumTo' });
   return reshape(sum(g, axes), shape);
-}
-
-/** @throws ArgumentError unless the axis exists and is one number. */
-export function requireDim(dim: number | undefined, op: string): number {
-  if (typeof dim !== 'number') throw new ArgumentError('an axis is needed', { op, received: dim, expected: 'one number' });
-  return dim;
 }
 
 /** @throws DTypeError for bool, which has no order worth the name here. */

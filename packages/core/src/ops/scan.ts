@@ -1,8 +1,9 @@
 /** Running sums, products and extremes along an axis. */
-import { isFloat } from '../dtype.js';
+
 import type { DType } from '../dtype.js';
-import { normalizeAxis, sizeOf } from '../graph/layout.js';
+import { isFloat } from '../dtype.js';
 import type { Shape } from '../graph/layout.js';
+import { normalizeAxis, sizeOf } from '../graph/layout.js';
 import type { LoopsContext, Primitive, VjpContext } from '../graph/primitive.js';
 import type { Expr, LoopVar } from '../ir/expr.js';
 import type { Stmt } from '../ir/kernel.js';
@@ -14,16 +15,16 @@ import { logaddexpElement } from './binary-elements.js';
 import { cast } from './cast.js';
 import { requireKind, toFloat } from './common.js';
 import { computeType, primitive } from './define.js';
+import { zerosOf } from './fill.js';
 import { requireOrder } from './reduce.js';
-import type { ValuesAndIndices } from './statistics.js';
 import { scatterAdd } from './scatter.js';
-import { assign, declare, divisorUpTo, forLoop, ifThen, unravel, vectorLoop } from './statements.js';
 import type { Stage } from './statements.js';
+import { assign, declare, divisorUpTo, forLoop, ifThen, unravel, vectorLoop } from './statements.js';
+import type { ValuesAndIndices } from './statistics.js';
 import { where } from './ternary.js';
 import { exp, log, neg } from './unary.js';
 import { reshape } from './view.js';
 import { narrow } from './view-slice.js';
-import { zerosOf } from './fill.js';
 
 type ScanAttrs = { readonly axis: number; readonly reverse: boolean; readonly dtype: DType };
 

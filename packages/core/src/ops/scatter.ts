@@ -4,8 +4,8 @@
  */
 import { dtypeInfo, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
-import { formatShape, normalizeAxis, sizeOf } from '../graph/layout.js';
 import type { Shape } from '../graph/layout.js';
+import { formatShape, normalizeAxis, sizeOf } from '../graph/layout.js';
 import type { LoopsContext, Primitive, TensorType, VjpContext } from '../graph/primitive.js';
 import type { Expr } from '../ir/expr.js';
 import { apply1 } from '../tensor/dispatch.js';
@@ -13,14 +13,14 @@ import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { div, eq, floorDivide, maximum, mul } from './binary.js';
 import { cast } from './cast.js';
-import { broadcastTo, operand } from './common.js';
 import type { Scalar } from './common.js';
+import { broadcastTo, operand } from './common.js';
 import { primitive } from './define.js';
-import { constantOf, zerosOf } from './fill.js';
+import { constantOf } from './fill.js';
 import { gather, indexSelect, requireIndex } from './gather.js';
-import { divisorUpTo, forLoop, ifThen, inRange, unravel, vectorLoop, wrapIndex } from './statements.js';
-import type { Stage } from './statements.js';
 import { pad } from './pad.js';
+import type { Stage } from './statements.js';
+import { divisorUpTo, forLoop, ifThen, inRange, unravel, vectorLoop, wrapIndex } from './statements.js';
 import { where } from './ternary.js';
 import { expand, reshape } from './view.js';
 import { narrow } from './view-slice.js';

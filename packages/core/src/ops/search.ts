@@ -1,5 +1,5 @@
 /** Searching and counting. Functions whose result's shape depends on the data read it, so they cannot be traced. */
-import { dtypeInfo, isFloat } from '../dtype.js';
+import { isFloat } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { formatShape, sizeOf } from '../graph/layout.js';
 import type { Expr } from '../ir/expr.js';
@@ -10,13 +10,13 @@ import { sub } from './binary.js';
 import { cast } from './cast.js';
 import { broadcastTo, resultType } from './common.js';
 import { primitive } from './define.js';
+import { constantOf, zerosOf } from './fill.js';
 import { requireIndex, take } from './gather.js';
-import { scatterAdd } from './scatter.js';
 import { cumsum } from './scan.js';
+import { scatterAdd } from './scatter.js';
+import { clampIndex } from './statements.js';
 import { where } from './ternary.js';
 import { reshape } from './view.js';
-import { clampIndex } from './statements.js';
-import { constantOf, zerosOf } from './fill.js';
 
 type SearchAttrs = { readonly right: boolean };
 
@@ -144,7 +144,8 @@ export interface UniqueResult {
 export function unique(x: Tensor): UniqueResult {
   const data = readSync(x);
   const order = new Uint32Array(data.length).map((_, i) => i);
-  const before = (a: number | bigint, b: number | bigint): number => (a < b ? -1 : a > b ? 1 : Number(a !== a) - Number(b !== b));
+  const before = (a: number | bigint, b: number | bigint): number =>
+    a < b ? -1 : a > b ? 1 : Number(Number.isNaN(a)) - Number(Number.isNaN(b));
   order.sort((p, q) => before(data[p], data[q]) || p - q);
   const values: (number | bigint)[] = [];
   const counts: number[] = [];
@@ -214,7 +215,6 @@ export function equal(a: Tensor, b: Tensor): boolean {
   if (sizeOf(a.shape) !== sizeOf(b.shape) || a.shape.some((extent, i) => extent !== b.shape[i]) || a.shape.length !== b.shape.length)
     return false;
   const [x, y] = [readSync(a), readSync(b)];
-  const wide = dtypeInfo[a.dtype].compute === 'i64' || dtypeInfo[b.dtype].compute === 'i64';
-  for (let i = 0; i < x.length; i++) if (wide ? x[i] != y[i] : x[i] !== y[i]) return false;
+  for (let i = 0; i < x.length; i++) if (typeof x[i] === typeof y[i] ? x[i] !== y[i] : Number(x[i]) !== Number(y[i])) return false;
   return true;
 }

@@ -11,12 +11,12 @@ import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './binary.js';
 import { primitive } from './define.js';
 import { zerosOf } from './fill.js';
-import { isNaN } from './unary.js';
 import { amax, any } from './reduce.js';
-import type { ValuesAndIndices } from './statistics.js';
 import { scatterAdd } from './scatter.js';
 import { assign, declare, forLoop, ifThen, unravel, whileLoop } from './statements.js';
+import type { ValuesAndIndices } from './statistics.js';
 import { lerp, where } from './ternary.js';
+import { isNaN } from './unary.js';
 import { reshape, transpose } from './view.js';
 import { narrow } from './view-slice.js';
 

@@ -9,8 +9,8 @@ import { broadcastTo, requireKind, stopGradient, toFloat, widened } from './comm
 import { withGradient } from './custom-gradient.js';
 import { zerosOf } from './fill.js';
 import { iotaAlong } from './iota.js';
-import { all, amax, amin, countAlong, keptShape, mean, reductionAxes, requireOrder, sum } from './reduce.js';
 import type { Axes } from './reduce.js';
+import { all, amax, amin, countAlong, keptShape, mean, reductionAxes, requireOrder, sum } from './reduce.js';
 import { where } from './ternary.js';
 import { abs, exp, isFinite, isInf, isNaN, log, neg, sqrt } from './unary.js';
 import { reshape } from './view.js';

@@ -2,8 +2,8 @@
 import type { Primitive } from '../graph/primitive.js';
 import { binaryPrimitives } from './binary.js';
 import { castPrimitives } from './cast.js';
-import { controlPrimitives } from './control-trace.js';
 import { contractPrimitives } from './contract.js';
+import { controlPrimitives } from './control-trace.js';
 import { convPrimitives } from './conv-primitives.js';
 import { createPrimitives } from './create.js';
 import { gatherPrimitives } from './gather.js';

@@ -5,9 +5,9 @@ import { broadcastShapes, shapesEqual } from '../graph/layout.js';
 import { apply1 } from '../tensor/dispatch.js';
 import { Tensor } from '../tensor/tensor.js';
 import { add, div, maximum, minimum, mul, sub } from './binary.js';
-import { broadcastTo, operand, resultType, scalarDType, shapeOf } from './common.js';
-import type { Scalar, TensorOrScalar } from './common.js';
 import { cast } from './cast.js';
+import type { Scalar, TensorOrScalar } from './common.js';
+import { broadcastTo, operand, resultType, scalarDType, shapeOf } from './common.js';
 import { pointwise } from './define.js';
 import { clampToNumbers, isNaN } from './unary.js';
 

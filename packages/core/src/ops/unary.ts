@@ -312,4 +312,4 @@ export function bitwiseNot(x: Tensor): Tensor {
     throw new DTypeError(`${x.dtype} has no bits to invert`, { op: 'bitwiseNot', expected: 'an int or bool tensor' });
   return apply1(bitwiseNotPrimitive, [x]);
 }
-export { isNaN as isnan, isInf as isinf, isFinite as isfinite };
+export { isFinite as isfinite, isInf as isinf, isNaN as isnan };

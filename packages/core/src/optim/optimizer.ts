@@ -2,17 +2,16 @@
 import { noGrad } from '../autograd/mode.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError } from '../errors.js';
-import { currentTrace } from '../graph/trace.js';
-import { jit, type JitFunction } from '../jit.js';
+import { currentTrace, withTrace } from '../graph/trace.js';
+import { type JitFunction, jit } from '../jit.js';
 import { clearGrad } from '../nn/module.js';
 import { cast } from '../ops/cast.js';
 import { full, zeros } from '../ops/create.js';
 import { writeInto } from '../ops/write-view.js';
+import { TensorBase } from '../tensor/base.js';
 import { readSync } from '../tensor/data.js';
 import { keep, outsideScopes } from '../tensor/scope.js';
-import { TensorBase } from '../tensor/base.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { withTrace } from '../graph/trace.js';
 
 /** Parameters with options of their own. */
 export type ParamGroup<O> = { readonly params: Iterable<Tensor> } & Partial<O>;
@@ -61,16 +60,27 @@ export abstract class Optimizer<O extends { readonly lr: number }> {
     this.groups = groups.map(({ params: list, ...own }) => {
       const tensors = [...list];
       for (const p of tensors) {
-        if (seen.has(p)) throw new ArgumentError('a parameter occurs twice', { op: name, received: p.shape, expected: 'each parameter in one group, once' });
+        if (seen.has(p))
+          throw new ArgumentError('a parameter occurs twice', {
+            op: name,
+            received: p.shape,
+            expected: 'each parameter in one group, once',
+          });
         if (!p.requiresGrad || p.gradFn !== null) {
-          throw new ArgumentError('a tensor without gradients of its own cannot be optimized', { op: name, received: p.shape, expected: 'leaves that require gradients', fix: 'Pass model.parameters().' });
+          throw new ArgumentError('a tensor without gradients of its own cannot be optimized', {
+            op: name,
+            received: p.shape,
+            expected: 'leaves that require gradients',
+            fix: 'Pass model.parameters().',
+          });
         }
         seen.add(p);
       }
       const merged = { ...options, ...(own as unknown as Partial<O>) };
       return { params: tensors, options: merged, lr: makeState(() => full([], merged.lr, { dtype: 'float64' })), state: new Map() };
     });
-    if (seen.size === 0) throw new ArgumentError('there are no parameters', { op: name, expected: 'at least one', fix: 'Pass model.parameters().' });
+    if (seen.size === 0)
+      throw new ArgumentError('there are no parameters', { op: name, expected: 'at least one', fix: 'Pass model.parameters().' });
     // Gradients are arguments; which parameters have one is static.
     this.compiled = jit(
       (grads, which) => {
@@ -95,7 +105,8 @@ export abstract class Optimizer<O extends { readonly lr: number }> {
     for (const group of this.groups) this.setLr(group, value);
   }
   setLr(group: Group<O>, value: number): void {
-    if (!(value >= 0)) throw new ArgumentError(`the learning rate is ${value}`, { op: 'Optimizer', received: value, expected: 'a number, 0 or more' });
+    if (!(value >= 0))
+      throw new ArgumentError(`the learning rate is ${value}`, { op: 'Optimizer', received: value, expected: 'a number, 0 or more' });
     noGrad(() => writeInto(group.lr, full([], value, { dtype: 'float64' })));
   }
 
@@ -173,18 +184,28 @@ export abstract class Optimizer<O extends { readonly lr: number }> {
   loadStateDict(state: OptimizerState): void {
     const params = this.parameters();
     if (state.lrs.length !== this.groups.length) {
-      throw new ArgumentError(`a state of ${state.lrs.length} groups`, { op: 'loadStateDict', received: state.lrs.length, expected: `${this.groups.length} groups` });
+      throw new ArgumentError(`a state of ${state.lrs.length} groups`, {
+        op: 'loadStateDict',
+        received: state.lrs.length,
+        expected: `${this.groups.length} groups`,
+      });
     }
     const targets = [...state.tensors].map(([key, source]) => {
       const [, group, index, name] = /^(group)?(\d+)\.(.+)$/.exec(key) ?? [];
       const count = group ? this.groups.length : params.length;
       if (name === undefined || Number(index) >= count) {
-        throw new ArgumentError(`state ${key} belongs to nothing here`, { op: 'loadStateDict', received: key, expected: `numbers below ${count}` });
+        throw new ArgumentError(`state ${key} belongs to nothing here`, {
+          op: 'loadStateDict',
+          received: key,
+          expected: `numbers below ${count}`,
+        });
       }
       return { source, group: group !== undefined, index: Number(index), name };
     });
     for (const { source, group, index, name } of targets) {
-      const target = group ? this.groupState(this.groups[index], name, source.dtype) : this.stateOf(params[index], name, source.shape, source.dtype);
+      const target = group
+        ? this.groupState(this.groups[index], name, source.dtype)
+        : this.stateOf(params[index], name, source.shape, source.dtype);
       noGrad(() => writeInto(target, source));
     }
     this.groups.forEach((g, i) => {

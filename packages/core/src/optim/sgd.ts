@@ -1,10 +1,11 @@
 /** Stochastic gradient descent. */
+
+import { ArgumentError } from '../errors.js';
 import { add, mul, sub } from '../ops/binary.js';
 import { cast } from '../ops/cast.js';
 import { full } from '../ops/create.js';
 import { writeInto } from '../ops/write-view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { ArgumentError } from '../errors.js';
 import { type Group, Optimizer, type Params } from './optimizer.js';
 
 export interface SGDOptions {
@@ -20,7 +21,10 @@ export class SGD extends Optimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: SGDOptions) {
     const { momentum = 0, dampening = 0, nesterov = false } = options;
     if (nesterov && (momentum <= 0 || dampening !== 0)) {
-      throw new ArgumentError(`nesterov with momentum ${momentum} and dampening ${dampening}`, { op: 'SGD', expected: 'a momentum above 0 and no dampening' });
+      throw new ArgumentError(`nesterov with momentum ${momentum} and dampening ${dampening}`, {
+        op: 'SGD',
+        expected: 'a momentum above 0 and no dampening',
+      });
     }
     super('SGD', params, options);
   }

@@ -3,12 +3,12 @@ import { type DType, dtypeInfo } from '../dtype.js';
 import { TraceError } from '../errors.js';
 import { denseStrides, isDense, type Shape, sizeOf } from '../graph/layout.js';
 import { currentTrace } from '../graph/trace.js';
-import { full } from '../ops/create.js';
 import { copy } from '../ops/cast.js';
+import { full } from '../ops/create.js';
 import { decode, encode } from './codec.js';
 import { defaultDevice } from './device.js';
-import { keep } from './scope.js';
 import { settleMemory } from './memory.js';
+import { keep } from './scope.js';
 import { Storage } from './storage.js';
 import { Tensor } from './tensor.js';
 
@@ -41,13 +41,6 @@ export function createFromArray(data: ArrayLike<number | bigint | boolean>, dtyp
   const storage = Storage.allocate(defaultDevice(), dtype, length);
   encode(data, dtype, defaultDevice().bytes(storage.address, length * dtypeInfo[dtype].bytes));
   return new Tensor(storage, shape, denseStrides(shape), 0);
-}
-
-/** Overwrites the elements of a dense tensor with host data. */
-export function writeData(t: Tensor, data: ArrayLike<number | bigint | boolean>): void {
-  const { bytes } = dtypeInfo[t.dtype];
-  encode(data, t.dtype, defaultDevice().bytes(t.storage.address + t.offset * bytes, sizeOf(t.shape) * bytes));
-  t.storage.version++;
 }
 
 function refuseInTrace(op: string): void {

@@ -1,7 +1,7 @@
 /** The device tensors live on. */
 import { createCpuDevice } from '../runtime/cpu/index.js';
-import { collectGarbage, describeMemory } from './memory.js';
 import type { Device } from '../runtime/device.js';
+import { collectGarbage, describeMemory } from './memory.js';
 
 let current: Device | null = null;
 

@@ -2,21 +2,26 @@
 import { recordGrad, recordView } from '../autograd/record.js';
 import { dtypeInfo } from '../dtype.js';
 import { CompilerError } from '../errors.js';
-import { compileProgram, type CompiledProgram } from '../graph/compile.js';
-import { denseLayout, denseStrides, isDense, type Layout, type Shape, sizeOf } from '../graph/layout.js';
+import { type CompiledProgram, compileProgram } from '../graph/compile.js';
+import { denseLayout, denseStrides, isDense, type Layout, sizeOf } from '../graph/layout.js';
 import { type Attrs, noAttrs, type Primitive, type TensorType } from '../graph/primitive.js';
 import type { Operand, Program, Value } from '../graph/program.js';
 import { currentTrace, makeNode, newValue, type Trace } from '../graph/trace.js';
 import { defaultDevice } from './device.js';
+import { modulePath } from './module-path.js';
 import { Storage } from './storage.js';
 import { Tensor } from './tensor.js';
-import { modulePath } from './module-path.js';
 
 /* ---- eager ---- */
 
 interface EagerEntry {
   readonly program: CompiledProgram;
-  readonly outputs: readonly { readonly type: TensorType; readonly length: number; readonly strides: readonly number[]; readonly signature: number }[];
+  readonly outputs: readonly {
+    readonly type: TensorType;
+    readonly length: number;
+    readonly strides: readonly number[];
+    readonly signature: number;
+  }[];
   /** Reused between calls: the arena, the inputs, the outputs. */
   readonly pointers: Float64Array;
   readonly inPlace: boolean;
@@ -192,7 +197,12 @@ export function applyInPlace(primitive: Primitive, inputs: readonly Tensor[], at
   const trace = currentTrace();
   if (trace === null) runEager(primitive, inputs, attrs, true);
   else {
-    const [value] = trace.record(primitive, inputs.map((t) => trace.operand(t)), attrs, modulePath());
+    const [value] = trace.record(
+      primitive,
+      inputs.map((t) => trace.operand(t)),
+      attrs,
+      modulePath(),
+    );
     trace.write(target.storage, value);
   }
   target.storage.version++;
@@ -222,6 +232,6 @@ export function viewOf(t: Tensor, layout: Layout, name: string, vjp: (grad: Tens
   return view;
 }
 
-export { createFromArray, read, readSync, scalarTensor, type TypedArray, writeData } from './data.js';
-export { modulePath, withModulePath } from './module-path.js';
 export { currentTrace } from '../graph/trace.js';
+export { createFromArray, read, readSync, scalarTensor, type TypedArray } from './data.js';
+export { modulePath, withModulePath } from './module-path.js';

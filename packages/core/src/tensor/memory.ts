@@ -5,10 +5,11 @@
  * allocation pressure in Node we ask for a collection ourselves and look which storages are gone, in the middle of
  * synchronous code too. Elsewhere the FinalizationRegistry alone does it, whenever the event loop turns.
  */
-import type { Block, Storage } from './storage.js';
+
+import { nextMacrotask } from '../data/dataloader.js';
 import { dtypeInfo } from '../dtype.js';
 import { debugLevel } from '../graph/debug.js';
-import { nextMacrotask } from '../data/dataloader.js';
+import type { Block, Storage } from './storage.js';
 import { freeBlock } from './storage.js';
 
 interface Tracked {
@@ -32,7 +33,9 @@ let liveCount = 0;
 
 const registry = new FinalizationRegistry<Block>((block) => {
   if (block.live && block.origin !== null) {
-    console.warn(`[trireme] a ${block.dtype} tensor of ${block.bytes} bytes was left to the garbage collector; it was made at\n${block.origin}`);
+    console.warn(
+      `[trireme] a ${block.dtype} tensor of ${block.bytes} bytes was left to the garbage collector; it was made at\n${block.origin}`,
+    );
   }
   freeBlock(block);
 });

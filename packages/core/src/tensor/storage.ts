@@ -55,7 +55,8 @@ export class Storage {
   /** Byte address of element 0. @throws LifetimeError when freed or traced. */
   get address(): number {
     const { block } = this;
-    if (block === null) throw new LifetimeError('this tensor belongs to a trace and has no memory', { fix: 'Return it from the traced function.' });
+    if (block === null)
+      throw new LifetimeError('this tensor belongs to a trace and has no memory', { fix: 'Return it from the traced function.' });
     if (!block.live) throw freedError();
     return block.address;
   }

@@ -1,9 +1,3 @@
-/**
- * The tensor handle. Its methods come through a chain of base classes (base ← math ← reduce ← linear ← shape ← Tensor), so
- * that they survive tree shaking; each link is imported by the next alone, which keeps the order of evaluation right
- * although the operations they call import this file.
- */
-import type { TensorBase } from './base.js';
 import { TensorShapeMethods } from './methods-shape.js';
 
 /**
@@ -15,5 +9,3 @@ export class Tensor extends TensorShapeMethods {}
 export function isTensor(value: unknown): value is Tensor {
   return value instanceof Tensor;
 }
-
-export type { TensorBase };

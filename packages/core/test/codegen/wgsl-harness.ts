@@ -109,7 +109,12 @@ class Child {
 
   constructor() {
     const script = join(dirname(fileURLToPath(import.meta.url)), 'wgsl-child.mjs');
-    this.process = fork(script, [], { env: environment(), execArgv: [], serialization: 'advanced', stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    this.process = fork(script, [], {
+      env: environment(),
+      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
     this.process.on('message', ({ id, reply, error }: { id: number; reply?: unknown; error?: string }) => {
       const waiter = this.waiting.get(id);
       this.waiting.delete(id);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
 import { renderWgsl } from '../../src/codegen/wgsl/render.js';
 import { dtypeInfo } from '../../src/dtype.js';
 import { DTypeError } from '../../src/errors.js';
@@ -20,7 +20,12 @@ interface Tolerance {
 }
 
 /** Runs a function on WebGPU and on the CPU and compares: |difference| <= relative * |expected| + absolute. */
-async function expectSame(ctx: TestContext, fn: Fn, args: readonly t.Tensor[], { relative = 1e-5, absolute = 1e-6 }: Tolerance = {}): Promise<void> {
+async function expectSame(
+  ctx: TestContext,
+  fn: Fn,
+  args: readonly t.Tensor[],
+  { relative = 1e-5, absolute = 1e-6 }: Tolerance = {},
+): Promise<void> {
   if (typeof gpu === 'string') return ctx.skip(gpu);
   const jitted = t.jit(fn);
   const program = jitted.compile(...args);
@@ -67,7 +72,25 @@ describe('elementwise kernels', () => {
 });
 
 describe('mathematical functions', () => {
-  const names = ['exp', 'expm1', 'log', 'log1p', 'sin', 'cos', 'tanh', 'sigmoid', 'erf', 'sqrt', 'rsqrt', 'gelu', 'softplus', 'atan', 'abs', 'floor', 'round'] as const;
+  const names = [
+    'exp',
+    'expm1',
+    'log',
+    'log1p',
+    'sin',
+    'cos',
+    'tanh',
+    'sigmoid',
+    'erf',
+    'sqrt',
+    'rsqrt',
+    'gelu',
+    'softplus',
+    'atan',
+    'abs',
+    'floor',
+    'round',
+  ] as const;
   test('agree with the CPU', (ctx) =>
     expectSame(ctx, (x) => names.map((n) => t[n](n.startsWith('log') || n.endsWith('sqrt') ? t.abs(x) : x)), [t.mul(randn(500), 3)]));
   test('powers', (ctx) => expectSame(ctx, (x, y) => t.pow(t.abs(x), y), [randn(200), randn(200)], { relative: 2e-5 }));
@@ -76,7 +99,10 @@ describe('mathematical functions', () => {
 describe('not a number, infinities', () => {
   const special = (): t.Tensor => t.tensor([NaN, Infinity, -Infinity, 0, 1, -1, 2.5, -2.5, 3e38]);
   test('comparisons, maxima, exponentials and arithmetic carry them', (ctx) =>
-    expectSame(ctx, (x, y) => [t.maximum(x, y), t.minimum(y, x), t.exp(x), t.add(x, y), t.relu(x), t.sub(x, x)], [special(), t.flip(special(), [0])]));
+    expectSame(ctx, (x, y) => [t.maximum(x, y), t.minimum(y, x), t.exp(x), t.add(x, y), t.relu(x), t.sub(x, x)], [
+      special(),
+      t.flip(special(), [0]),
+    ]));
   test('in the maximum of long rows', (ctx) =>
     expectSame(ctx, (x) => t.amax(x, 1), [t.where(t.gt(randn(6, 100), 2.3), NaN, randn(6, 100))]));
   test('softmax of rows masked by -Infinity', (ctx) =>
@@ -85,13 +111,17 @@ describe('not a number, infinities', () => {
 
 describe('reductions', () => {
   test('sum, mean and max over each axis and over all', (ctx) =>
-    expectSame(ctx, (x) => [t.sum(x, 0), t.mean(x, 1), t.amax(x, 2), t.amin(x, [0, 2]), t.sum(x), t.mean(x, [0, 1])], [randn(5, 33, 130)], { absolute: 1e-5 }));
-  test('long rows and many rows', (ctx) => expectSame(ctx, (x, y) => [t.sum(x, 1), t.amax(y, 1)], [randn(3, 20000), randn(40000, 3)], { absolute: 2e-4 }));
+    expectSame(ctx, (x) => [t.sum(x, 0), t.mean(x, 1), t.amax(x, 2), t.amin(x, [0, 2]), t.sum(x), t.mean(x, [0, 1])], [randn(5, 33, 130)], {
+      absolute: 1e-5,
+    }));
+  test('long rows and many rows', (ctx) =>
+    expectSame(ctx, (x, y) => [t.sum(x, 1), t.amax(y, 1)], [randn(3, 20000), randn(40000, 3)], { absolute: 2e-4 }));
   test('of booleans', (ctx) => expectSame(ctx, (x) => [t.any(t.gt(x, 2), 1), t.all(t.gt(x, -2), 1)], [randn(40, 65)]));
   test('of integers', (ctx) => expectSame(ctx, (x) => t.amax(x, 1), [t.randint(1000, [7, 90]).to('int32')]));
   test('softmax', (ctx) => expectSame(ctx, (x) => t.softmax(x, -1), [randn(37, 65)], { absolute: 1e-8 }));
   test('softmax of long rows', (ctx) => expectSame(ctx, (x) => t.softmax(x, -1), [randn(3, 10007)], { absolute: 1e-9 }));
-  test('softmax over the first axis, and over few elements', (ctx) => expectSame(ctx, (x) => [t.softmax(x, 0), t.softmax(x, 2)], [randn(50, 9, 4)]));
+  test('softmax over the first axis, and over few elements', (ctx) =>
+    expectSame(ctx, (x) => [t.softmax(x, 0), t.softmax(x, 2)], [randn(50, 9, 4)]));
   test('layerNorm', (ctx) => expectSame(ctx, (x, w, b) => t.layerNorm(x, [96], w, b), [randn(21, 96), randn(96), randn(96)]));
   test('a softmax and a layerNorm are one dispatch', () => {
     expect(dispatches((x) => t.softmax(x, -1), randn(37, 65))).toEqual([1]);
@@ -101,13 +131,21 @@ describe('reductions', () => {
 
 describe('contractions', () => {
   test('odd sizes', async (ctx) => {
-    for (const [m, k, n] of [[1, 1, 1], [17, 33, 19], [5, 100, 64], [64, 3, 2]] as const) {
+    for (const [m, k, n] of [
+      [1, 1, 1],
+      [17, 33, 19],
+      [5, 100, 64],
+      [64, 3, 2],
+    ] as const) {
       await expectSame(ctx, (a, b) => t.matmul(a, b), [randn(m, k), randn(k, n)], { absolute: 1e-5 });
     }
   });
-  test('transposed operands', (ctx) => expectSame(ctx, (a, b) => t.matmul(a.t(), b.t()), [randn(20, 31), randn(18, 20)], { absolute: 1e-5 }));
+  test('transposed operands', (ctx) =>
+    expectSame(ctx, (a, b) => t.matmul(a.t(), b.t()), [randn(20, 31), randn(18, 20)], { absolute: 1e-5 }));
   test('batches, and a broadcast operand', (ctx) =>
-    expectSame(ctx, (a, b, c) => [t.matmul(a, b), t.matmul(a, c)], [randn(2, 3, 9, 21), randn(2, 3, 21, 17), randn(21, 5)], { absolute: 1e-5 }));
+    expectSame(ctx, (a, b, c) => [t.matmul(a, b), t.matmul(a, c)], [randn(2, 3, 9, 21), randn(2, 3, 21, 17), randn(21, 5)], {
+      absolute: 1e-5,
+    }));
   test('linear, bias and gelu are one dispatch', async (ctx) => {
     const fn: Fn = (x, w, b) => t.gelu(t.linear(x, w, b));
     const args = [randn(2, 13, 40), randn(24, 40), randn(24)] as const;
@@ -117,19 +155,28 @@ describe('contractions', () => {
   test('conv2d with padding, stride, dilation and groups', (ctx) =>
     expectSame(
       ctx,
-      (x, w, v) => [t.conv2d(x, w, null, { padding: 1 }), t.conv2d(x, w, null, { stride: 2 }), t.relu(t.conv2d(x, v, null, { dilation: 2, groups: 2, padding: 2 }))],
+      (x, w, v) => [
+        t.conv2d(x, w, null, { padding: 1 }),
+        t.conv2d(x, w, null, { stride: 2 }),
+        t.relu(t.conv2d(x, v, null, { dilation: 2, groups: 2, padding: 2 })),
+      ],
       [randn(2, 4, 11, 10), randn(6, 4, 3, 3), randn(6, 2, 3, 3)],
       { absolute: 1e-5 },
     ));
   test('gradients of a convolution', (ctx) =>
     expectSame(
       ctx,
-      (x, w) => t.grad((a: t.Tensor, b: t.Tensor) => t.sum(t.tanh(t.conv2d(a, b, null, { stride: 2, padding: 1 }))), [0, 1])(x, w) as t.Tensor[],
+      (x, w) =>
+        t.grad((a: t.Tensor, b: t.Tensor) => t.sum(t.tanh(t.conv2d(a, b, null, { stride: 2, padding: 1 }))), [0, 1])(x, w) as t.Tensor[],
       [randn(2, 3, 9, 8), randn(4, 3, 3, 3)],
       { absolute: 1e-5 },
     ));
   test('attention', (ctx) =>
-    expectSame(ctx, (q, k, v) => t.scaledDotProductAttention(q, k, v, { isCausal: true }), [randn(2, 2, 40, 8), randn(2, 2, 40, 8), randn(2, 2, 40, 8)]));
+    expectSame(ctx, (q, k, v) => t.scaledDotProductAttention(q, k, v, { isCausal: true }), [
+      randn(2, 2, 40, 8),
+      randn(2, 2, 40, 8),
+      randn(2, 2, 40, 8),
+    ]));
 });
 
 describe('element types', () => {
@@ -137,7 +184,10 @@ describe('element types', () => {
     expectSame(ctx, (x, y) => [t.gt(x, y), t.logicalNot(t.lt(x, 0)), t.where(t.gt(x, y), x, y)], [randn(101), randn(101)]));
   test('narrow integers and half precision', (ctx) =>
     expectSame(ctx, (a, b, h, f) => [t.add(a, 1), t.mul(b, 3), t.mul(h, 1.5), f.to('float16'), f.to('bfloat16'), f.to('int8')], [
-      t.randint(200, [77]).to('uint8'), t.sub(t.randint(200, [77]), 100).to('int8'), randn(77).to('float16'), t.mul(randn(77), 20),
+      t.randint(200, [77]).to('uint8'),
+      t.sub(t.randint(200, [77]), 100).to('int8'),
+      randn(77).to('float16'),
+      t.mul(randn(77), 20),
     ]));
   test('integer division and remainder, zero divisors included', (ctx) => {
     const a = t.sub(t.randint(100, [90]), 50).to('int32');
@@ -151,6 +201,5 @@ describe('element types', () => {
 
 describe('control flow and random numbers', () => {
   test('a scan of running sums', (ctx) => expectSame(ctx, (x) => t.cumsum(x, 1), [randn(9, 50)]));
-  test('the same random bits as the CPU', (ctx) =>
-    expectSame(ctx, (x) => t.dropout(x, 0.3), [t.ones([130])]));
+  test('the same random bits as the CPU', (ctx) => expectSame(ctx, (x) => t.dropout(x, 0.3), [t.ones([130])]));
 });

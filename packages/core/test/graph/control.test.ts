@@ -1,5 +1,26 @@
 import { describe, expect, test } from 'vitest';
-import { add, AutogradError, cond, grad, jit, lt, matmul, mul, rand, manualSeed, scan, ShapeError, sub, sum, tanh, tensor, Tensor, whileLoop, zeros, randn } from '../../src/index.js';
+import {
+  AutogradError,
+  add,
+  cond,
+  grad,
+  jit,
+  lt,
+  manualSeed,
+  matmul,
+  mul,
+  rand,
+  randn,
+  ShapeError,
+  scan,
+  sub,
+  sum,
+  type Tensor,
+  tanh,
+  tensor,
+  whileLoop,
+  zeros,
+} from '../../src/index.js';
 
 const numbers = (t: Tensor): number[] => Array.from(t.dataSync() as Float32Array);
 function expectSame(a: readonly Tensor[], b: readonly Tensor[]): void {
@@ -15,7 +36,12 @@ describe('cond', () => {
   const x = tensor([1, 2, 3], { requiresGrad: true });
   const w = tensor([4, 5, 6], { requiresGrad: true });
   const f = (p: Tensor): Tensor[] => {
-    const [y] = cond(p, (a) => [sum(mul(a, w))], (a) => [sum(mul(mul(a, a), w))], [x]);
+    const [y] = cond(
+      p,
+      (a) => [sum(mul(a, w))],
+      (a) => [sum(mul(mul(a, a), w))],
+      [x],
+    );
     return [y.detach(), ...grad(y, [x, w])];
   };
   test('takes one branch, with gradients of inputs and of what it captured, compiled as eager', () => {
@@ -28,7 +54,14 @@ describe('cond', () => {
     expect(numbers(f(tensor(false))[1])).toEqual([8, 20, 36]);
   });
   test('branches that disagree are refused', () => {
-    const g = jit((p: Tensor, a: Tensor) => cond(p, (t) => [t], (t) => [sum(t)], [a]));
+    const g = jit((p: Tensor, a: Tensor) =>
+      cond(
+        p,
+        (t) => [t],
+        (t) => [sum(t)],
+        [a],
+      ),
+    );
     expect(() => g(tensor(true), tensor([1, 2]))).toThrow(ShapeError);
   });
   test('state changed in one branch changes only when that branch runs', () => {
@@ -51,7 +84,12 @@ describe('cond', () => {
 });
 
 describe('whileLoop', () => {
-  const powers = (n: Tensor): Tensor[] => whileLoop((i) => lt(i, n), (i, s) => [add(i, 1), mul(s, 1.5)], [tensor(0, { dtype: 'int32' }), tensor(1)]);
+  const powers = (n: Tensor): Tensor[] =>
+    whileLoop(
+      (i) => lt(i, n),
+      (i, s) => [add(i, 1), mul(s, 1.5)],
+      [tensor(0, { dtype: 'int32' }), tensor(1)],
+    );
   test('repeats a number of times that only the data know', () => {
     const jitted = jit(powers);
     for (const n of [0, 1, 7, 20]) {
@@ -63,7 +101,12 @@ describe('whileLoop', () => {
   test('has a gradient when the number of rounds is bounded, and says so when it is not', () => {
     const x = tensor(1.1, { requiresGrad: true });
     const f = (bound?: number): Tensor => {
-      const [y] = whileLoop((s) => lt(s, 10), (s) => [mul(s, x)], [mul(x, 1)], bound === undefined ? {} : { maxIterations: bound });
+      const [y] = whileLoop(
+        (s) => lt(s, 10),
+        (s) => [mul(s, x)],
+        [mul(x, 1)],
+        bound === undefined ? {} : { maxIterations: bound },
+      );
       return grad(y, x);
     };
     const expected = f(40).item() as number;

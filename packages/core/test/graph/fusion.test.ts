@@ -1,5 +1,27 @@
 import { describe, expect, test } from 'vitest';
-import { add, conv2d, crossEntropy, gelu, jit, layerNorm, linear, logSoftmax, manualSeed, matmul, mul, nn, noGrad, optim, randint, randn, relu, scaledDotProductAttention, softmax, sum, Tensor } from '../../src/index.js';
+import {
+  add,
+  conv2d,
+  crossEntropy,
+  gelu,
+  jit,
+  layerNorm,
+  linear,
+  logSoftmax,
+  manualSeed,
+  matmul,
+  mul,
+  nn,
+  noGrad,
+  optim,
+  randint,
+  randn,
+  relu,
+  scaledDotProductAttention,
+  softmax,
+  sum,
+  type Tensor,
+} from '../../src/index.js';
 
 /** Names of the kernels a function compiles to. */
 function kernels(fn: (...args: Tensor[]) => unknown, ...args: Tensor[]): string[] {
@@ -14,7 +36,8 @@ function expectClose(actual: Tensor, expected: Tensor, tolerance = 1e-5): void {
   const a = actual.dataSync();
   const b = expected.dataSync();
   expect(actual.shape).toEqual(expected.shape);
-  for (let i = 0; i < a.length; i++) expect(Math.abs(Number(a[i]) - Number(b[i]))).toBeLessThanOrEqual(tolerance * (1 + Math.abs(Number(b[i]))));
+  for (let i = 0; i < a.length; i++)
+    expect(Math.abs(Number(a[i]) - Number(b[i]))).toBeLessThanOrEqual(tolerance * (1 + Math.abs(Number(b[i]))));
 }
 
 describe('what becomes one kernel', () => {
@@ -85,11 +108,24 @@ test('fused programs give what the operations give one by one', () => {
     [(a) => sum(mul(a, a), 0), [x]],
     [(a) => a.t().contiguous().mul(2).t(), [x]],
     [(a) => a.reshape([3, 2, 33]).permute([1, 0, 2]).contiguous().reshape([2, 99]).add(1), [x]],
-    [(a) => softmax(a.t().slice([[null, null, 2]]).mul(a.t().slice([[null, null, 2]])), 1), [x]],
+    [
+      (a) =>
+        softmax(
+          a
+            .t()
+            .slice([[null, null, 2]])
+            .mul(a.t().slice([[null, null, 2]])),
+          1,
+        ),
+      [x],
+    ],
   ];
   for (const [fn, args] of cases) {
     const jitted = jit(fn);
-    expectClose(jitted(...args), noGrad(() => fn(...args)));
+    expectClose(
+      jitted(...args),
+      noGrad(() => fn(...args)),
+    );
     jitted.dispose();
   }
 });

@@ -1,5 +1,27 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { add, checkpoint, collectGarbage, dropout, grad, jit, manualSeed, memoryInfo, mul, nn, noGrad, optim, ones, rand, randn, sum, tensor, Tensor, TraceError, where, zeros } from '../../src/index.js';
+import {
+  add,
+  checkpoint,
+  collectGarbage,
+  dropout,
+  grad,
+  jit,
+  manualSeed,
+  memoryInfo,
+  mul,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  rand,
+  randn,
+  sum,
+  type Tensor,
+  TraceError,
+  tensor,
+  where,
+  zeros,
+} from '../../src/index.js';
 
 const numbers = (t: Tensor): number[] => Array.from(t.dataSync() as Float32Array);
 

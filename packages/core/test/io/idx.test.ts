@@ -48,7 +48,11 @@ describe('decodeIdx', () => {
 });
 
 describe('readIdx', () => {
-  const good = idx(0x08, [4, 250], new Uint8Array(1000).map((_, i) => i % 7));
+  const good = idx(
+    0x08,
+    [4, 250],
+    new Uint8Array(1000).map((_, i) => i % 7),
+  );
 
   it('reads gzipped files', async () => {
     expect((await readIdx(gzipSync(good))).shape).toEqual([4, 250]);

@@ -73,7 +73,13 @@ describe('encodeSafetensors', () => {
     ['a negative size', [['a', { dtype: 'float32', shape: [-1], data: new Uint8Array(0) }]]],
     ['a fraction', [['a', { dtype: 'uint8', shape: [0.5, 2], data: new Uint8Array(1) }]]],
     ['an unknown dtype', [['a', { dtype: 'constructor', shape: [], data: new Uint8Array(4) }]]],
-    ['a name twice', [['a', raw('int8', [1])], ['a', raw('int8', [1])]]],
+    [
+      'a name twice',
+      [
+        ['a', raw('int8', [1])],
+        ['a', raw('int8', [1])],
+      ],
+    ],
     ['the name of the metadata', [['__metadata__', raw('int8', [1])]]],
   ] as [string, [string, RawTensor][]][])('refuses %s', (_, tensors) => {
     expect(() => encodeSafetensors(tensors)).toThrow(ArgumentError);
@@ -98,8 +104,7 @@ describe('decodeSafetensors', () => {
     expect(decodeSafetensors(file('{}')).tensors.size).toBe(0);
   });
 
-  const entry = (dtype: string, shape: string, offsets: string): string =>
-    `{"dtype":${dtype},"shape":${shape},"data_offsets":${offsets}}`;
+  const entry = (dtype: string, shape: string, offsets: string): string => `{"dtype":${dtype},"shape":${shape},"data_offsets":${offsets}}`;
   it.each([
     ['nothing at all', new Uint8Array(0), /0 bytes/],
     ['seven bytes', new Uint8Array(7), /7 bytes/],

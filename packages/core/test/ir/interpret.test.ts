@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { DType, ScalarType } from '../../src/dtype.js';
+import { dtypeInfo } from '../../src/dtype.js';
 import type { Expr } from '../../src/ir/expr.js';
 import { ExprBuilder } from '../../src/ir/expr.js';
 import { interpretKernel, interpretSteps } from '../../src/ir/interpret.js';
 import { InterpreterDevice } from '../../src/ir/interpret-device.js';
 import type { ContractPart, Kernel, Step, Stmt } from '../../src/ir/kernel.js';
 import { bfloatToNumber, evalCast, halfToNumber, numberToBfloat, numberToHalf, roundEven } from '../../src/ir/scalar.js';
-import type { DType, ScalarType } from '../../src/dtype.js';
-import { dtypeInfo } from '../../src/dtype.js';
 
 /** out[i] = f(x[i]) for n elements. */
 function mapKernel(n: number, from: DType, to: DType, f: (b: ExprBuilder, x: Expr) => Expr): Kernel {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { DType, ScalarType } from '../../src/dtype.js';
 import type { BinaryOp, CoreBinaryOp, Expr, UnaryOp } from '../../src/ir/expr.js';
 import { ExprBuilder } from '../../src/ir/expr.js';
 import { interpretKernel } from '../../src/ir/interpret.js';
@@ -9,7 +10,6 @@ import { printKernel } from '../../src/ir/print.js';
 import type { Value } from '../../src/ir/scalar.js';
 import { evalBinary, evalCast } from '../../src/ir/scalar.js';
 import { verifyKernel } from '../../src/ir/verify.js';
-import type { DType, ScalarType } from '../../src/dtype.js';
 import { compile } from './evaluate.js';
 
 const int32 = fc.oneof(

@@ -1,5 +1,22 @@
 import { describe, expect, test } from 'vitest';
-import { add, ArgumentError, gelu, manualSeed, mul, nn, noGrad, ones, randn, relu, ShapeError, sum, tensor, type Tensor, TriremeError, zeros } from '../../src/index.js';
+import {
+  ArgumentError,
+  add,
+  gelu,
+  manualSeed,
+  mul,
+  nn,
+  noGrad,
+  ones,
+  randn,
+  relu,
+  ShapeError,
+  sum,
+  type Tensor,
+  TriremeError,
+  tensor,
+  zeros,
+} from '../../src/index.js';
 
 class Block extends nn.Module {
   conv = new nn.Conv2d(2, 4, 3, { padding: 1 });
@@ -105,7 +122,7 @@ describe('a module', () => {
 });
 
 describe('layers', () => {
-  test('start from PyTorch\'s distributions', () => {
+  test("start from PyTorch's distributions", () => {
     manualSeed(2);
     const { weight, bias } = new nn.Linear(100, 50);
     const bound = 1 / Math.sqrt(100);
@@ -140,14 +157,28 @@ describe('layers', () => {
   });
   test('an embedding leaves the padding row alone', () => {
     const table = new nn.Embedding(5, 3, { paddingIdx: 0 });
-    const index = tensor([[0, 2], [2, 4]], { dtype: 'int64' });
+    const index = tensor(
+      [
+        [0, 2],
+        [2, 4],
+      ],
+      { dtype: 'int64' },
+    );
     sum(table.call(index)).backward();
     expect(Array.from(table.weight.select(0, 0).dataSync())).toEqual([0, 0, 0]);
     const grad = Array.from((table.weight.grad as Tensor).dataSync());
     expect(grad).toEqual([0, 0, 0, 0, 0, 0, 2, 2, 2, 0, 0, 0, 1, 1, 1]);
   });
   test('pooling, flattening and activations are modules too', () => {
-    const net = new nn.Sequential(new nn.Conv2d(1, 2, 3, { padding: 'same', paddingMode: 'zeros' }), new nn.GELU(), new nn.MaxPool2d(2), new nn.AvgPool2d(2), new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Softmax());
+    const net = new nn.Sequential(
+      new nn.Conv2d(1, 2, 3, { padding: 'same', paddingMode: 'zeros' }),
+      new nn.GELU(),
+      new nn.MaxPool2d(2),
+      new nn.AvgPool2d(2),
+      new nn.AdaptiveAvgPool2d(1),
+      new nn.Flatten(),
+      new nn.Softmax(),
+    );
     const y = net.call(randn([3, 1, 8, 8]));
     expect(y.shape).toEqual([3, 2]);
     expect(sum(y).item()).toBeCloseTo(3, 5);

@@ -10,14 +10,14 @@ import type { TensorOrScalar } from '../../src/ops/common.js';
 import * as conv from '../../src/ops/conv.js';
 import { einsum } from '../../src/ops/einsum.js';
 import * as gather from '../../src/ops/gather.js';
-import { interpolate } from '../../src/ops/interpolate.js';
 import type { InterpolateOptions } from '../../src/ops/interpolate.js';
+import { interpolate } from '../../src/ops/interpolate.js';
 import * as join from '../../src/ops/join.js';
 import * as loss from '../../src/ops/loss.js';
 import * as matmul from '../../src/ops/matmul.js';
 import * as norm from '../../src/ops/normalization.js';
-import { pad } from '../../src/ops/pad.js';
 import type { PadMode } from '../../src/ops/pad.js';
+import { pad } from '../../src/ops/pad.js';
 import * as pool from '../../src/ops/pool.js';
 import * as reduce from '../../src/ops/reduce.js';
 import * as scan from '../../src/ops/scan.js';
@@ -448,8 +448,3 @@ export const operations: Record<string, Run> = {
     return scaledDotProductAttention(query, key, value, { ...attrs, mask: optional(mask) });
   },
 };
-
-/** Whether an argument of the case gets a gradient. */
-export function wantsGrad(t: TensorJson): boolean {
-  return isFloat(t.dtype);
-}

@@ -1,16 +1,16 @@
 /** dtypes of results: PyTorch's tables. */
 import { expect, test } from 'vitest';
-import { dtypeInfo, dtypes, promoteTypes } from '../../src/dtype.js';
 import type { DType } from '../../src/dtype.js';
+import { dtypeInfo, dtypes, promoteTypes } from '../../src/dtype.js';
 import { add, div, mul } from '../../src/ops/binary.js';
 import { resultType } from '../../src/ops/common.js';
-import { argmax } from '../../src/ops/statistics.js';
 import { mean, prod, sum } from '../../src/ops/reduce.js';
 import { cumsum } from '../../src/ops/scan.js';
+import { argmax } from '../../src/ops/statistics.js';
 import { abs, exp, neg, sqrt } from '../../src/ops/unary.js';
 import { createFromArray, readSync } from '../../src/tensor/dispatch.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
-import { loadCases, operations, tensorOf, isTensorJson, numbersOf } from './cases.js';
+import { isTensorJson, loadCases, numbersOf, operations, tensorOf } from './cases.js';
 
 const host = (t: Tensor): number[] => Array.from(readSync(t), Number);
 const cases = loadCases('promotion');

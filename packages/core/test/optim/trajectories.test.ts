@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { add, type DType, jit, mul, nn, optim, pow, scope, square, sub, sum, tensor, type Tensor } from '../../src/index.js';
+import { add, type DType, jit, mul, nn, optim, pow, scope, square, sub, sum, type Tensor, tensor } from '../../src/index.js';
 import reference from '../reference/optimizer.json' with { type: 'json' };
 
 interface Encoded {
@@ -35,7 +35,10 @@ function lossOf(params: readonly Tensor[], targets: readonly Tensor[]): Tensor {
   return params
     .map((p, k) => {
       const n = p.numel;
-      const w = tensor(Float32Array.from({ length: n }, (_, i) => Math.abs((((7 * i + 3) % 11) - 5.5) / 4)), { shape: p.shape });
+      const w = tensor(
+        Float32Array.from({ length: n }, (_, i) => Math.abs((((7 * i + 3) % 11) - 5.5) / 4)),
+        { shape: p.shape },
+      );
       return add(sum(mul(w, square(sub(p, targets[k])))), mul(sum(pow(p, 4)), 0.25));
     })
     .reduce((a, b) => add(a, b));

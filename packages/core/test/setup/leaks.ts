@@ -3,8 +3,8 @@
  * Tensors made outside tests (at the top of a file, in beforeAll) are not counted.
  */
 import { afterEach, beforeEach } from 'vitest';
-import { clearScalarCache } from '../../src/tensor/data.js';
 import { rand } from '../../src/ops/random.js';
+import { clearScalarCache } from '../../src/tensor/data.js';
 import { manualSeed } from '../../src/tensor/generator.js';
 import { collectGarbage, describeMemory, memoryInfo } from '../../src/tensor/memory.js';
 

@@ -7,7 +7,7 @@ import type { ContractDim, ContractOperand, ContractPart } from '../../ir/kernel
 import { linearGroup, workgroups } from './grid.js';
 import type { Helpers } from './helpers.js';
 import type { Dispatch } from './render.js';
-import { wgslType, Writer } from './writer.js';
+import { Writer, wgslType } from './writer.js';
 
 /** Side of a tile: outputs (and invocations) of a workgroup along m and n, elements of a step along k. */
 const side = 16;
@@ -52,7 +52,11 @@ class ContractWriter {
   }
 
   /** The element of an operand, 0 where it does not exist or `inside` does not hold. */
-  element(operand: ContractOperand, indices: ReadonlyMap<number, LoopVar>, inside: readonly { readonly at: LoopVar; readonly extent: number }[]): string {
+  element(
+    operand: ContractOperand,
+    indices: ReadonlyMap<number, LoopVar>,
+    inside: readonly { readonly at: LoopVar; readonly extent: number }[],
+  ): string {
     const { b } = this.w;
     const buffer: BufferRef = operand.buffer;
     let guard: Expr = b.const('bool', true);
@@ -106,7 +110,12 @@ export function renderContract(part: ContractPart, entryPoint: string, helpers: 
   const sum = w.nameOf(part.result);
   w.line(`var ${sum}: ${type} = ${w.constant(part.type, 0)};`);
   w.block(`for (var start = 0; start < ${k.extent}; start += ${side})`, () => {
-    const operand = (source: ContractOperand, tile: string, lane: string, other: { readonly at: LoopVar; readonly extent: number }): void => {
+    const operand = (
+      source: ContractOperand,
+      tile: string,
+      lane: string,
+      other: { readonly at: LoopVar; readonly extent: number },
+    ): void => {
       const at = c.variable('k', `start + ${lane}`);
       const indices = new Map(fixed);
       c.unflatten(k, w.nameOf(at), indices);

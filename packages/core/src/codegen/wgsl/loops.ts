@@ -7,10 +7,10 @@
 import type { ScalarType } from '../../dtype.js';
 import { type Expr, type Local, operands } from '../../ir/expr.js';
 import type { ForStmt, LoopPart, ReduceOp, Stmt } from '../../ir/kernel.js';
-import type { Dispatch } from './render.js';
-import type { Helpers } from './helpers.js';
 import { linearGroup, workgroups } from './grid.js';
-import { wgslType, Writer } from './writer.js';
+import type { Helpers } from './helpers.js';
+import type { Dispatch } from './render.js';
+import { Writer, wgslType } from './writer.js';
 
 /** Vector loops shorter than this stay in one invocation. */
 const shortest = 32;
@@ -96,7 +96,8 @@ function independentRows(body: readonly Stmt[], loaded: ReadonlySet<number>): (F
   let independent = true;
   walk(rows.body, (stmt) => {
     // Where a store goes must not depend on data either: two rows may then choose the same element.
-    if (stmt.kind === 'store') independent &&= stmt.mode === 'set' && !loaded.has(stmt.buffer.param) && !some([stmt.index], (e) => e.kind === 'load');
+    if (stmt.kind === 'store')
+      independent &&= stmt.mode === 'set' && !loaded.has(stmt.buffer.param) && !some([stmt.index], (e) => e.kind === 'load');
   });
   return independent ? rows : null;
 }

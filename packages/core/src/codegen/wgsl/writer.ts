@@ -98,7 +98,10 @@ export class Writer {
       const known = done.get(node);
       if (known) return known;
       const inputs = operands(node).map(write);
-      let text = this.operation(node, inputs.map((i) => i.text));
+      let text = this.operation(
+        node,
+        inputs.map((i) => i.text),
+      );
       let depth = 1 + Math.max(0, ...inputs.map((i) => i.depth));
       const leaf = node.kind === 'const' || node.kind === 'index' || node.kind === 'local';
       if (!leaf && ((uses.get(node) ?? 0) > 1 || depth > deepest)) {

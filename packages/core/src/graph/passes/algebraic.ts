@@ -93,7 +93,10 @@ class Simplifier extends Rewriter {
       return this.emit(made);
     };
     if (node.primitive.name === 'mul') {
-      for (const [sum, factor] of [[a, b], [b, a]] as const) {
+      for (const [sum, factor] of [
+        [a, b],
+        [b, a],
+      ] as const) {
         const scatter = this.zeroScatter(sum);
         if (!scatter || factor.layout.strides.some((s, i) => s !== 0 && factor.layout.shape[i] > 1)) continue;
         const source = scatter.inputs[2];
@@ -106,7 +109,12 @@ class Simplifier extends Rewriter {
     }
     const subtract = node.primitive.name === 'sub';
     if (!subtract && node.primitive.name !== 'add') return null;
-    const pairs = subtract ? ([[a, b]] as const) : ([[a, b], [b, a]] as const);
+    const pairs = subtract
+      ? ([[a, b]] as const)
+      : ([
+          [a, b],
+          [b, a],
+        ] as const);
     for (const [target, sum] of pairs) {
       const scatter = this.zeroScatter(sum);
       if (!scatter) continue;

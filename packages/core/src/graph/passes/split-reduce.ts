@@ -33,13 +33,22 @@ function split(node: GraphNode): readonly [GraphNode, GraphNode] | null {
   const length = shape[axis] / parts;
   const viewed = {
     value: input.value,
-    layout: { shape: shape.toSpliced(axis, 1, parts, length), strides: strides.toSpliced(axis, 1, strides[axis] * length, strides[axis]), offset },
+    layout: {
+      shape: shape.toSpliced(axis, 1, parts, length),
+      strides: strides.toSpliced(axis, 1, strides[axis] * length, strides[axis]),
+      offset,
+    },
   };
   const firstAxes = axes.map((a) => (a >= axis ? a + 1 : a));
   const first = makeNode(node.primitive, [viewed], { ...node.attrs, axes: firstAxes }, node.scope);
   const position = axis - axes.filter((a) => a < axis).length;
   const [partial] = first.outputs;
-  const second = makeNode(node.primitive, [{ value: partial, layout: denseLayout(partial.shape) }], { ...node.attrs, axes: [position] }, node.scope);
+  const second = makeNode(
+    node.primitive,
+    [{ value: partial, layout: denseLayout(partial.shape) }],
+    { ...node.attrs, axes: [position] },
+    node.scope,
+  );
   return [first, second];
 }
 
