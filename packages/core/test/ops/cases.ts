@@ -1,5 +1,5 @@
 /** The recorded PyTorch cases, and how each of their operations is called here. */
-import { readFileSync } from 'node:fs';
+
 import type { DType } from '../../src/dtype.js';
 import { isFloat } from '../../src/dtype.js';
 import * as activation from '../../src/ops/activation.js';
@@ -30,6 +30,7 @@ import * as unary from '../../src/ops/unary.js';
 import { pixelShuffle, unfold2d } from '../../src/ops/vision.js';
 import { createFromArray } from '../../src/tensor/dispatch.js';
 import { Tensor } from '../../src/tensor/tensor.js';
+import { referenceFiles } from './reference-files.js';
 
 export interface TensorJson {
   readonly dtype: DType;
@@ -47,8 +48,7 @@ export interface CaseJson {
 }
 
 export function loadCases(family: string): CaseJson[] {
-  const text = readFileSync(new URL(`../reference/${family}.json`, import.meta.url), 'utf8');
-  return (JSON.parse(text) as { cases: CaseJson[] }).cases;
+  return (referenceFiles[family] as unknown as { readonly cases: CaseJson[] }).cases;
 }
 
 export function numbersOf(t: TensorJson): number[] {
