@@ -64,7 +64,8 @@ export function setup() {
   if (!isInstalled()) {
     console.error('trireme: installing the dependencies (npm ci)');
     // --include=dev: the compiler is a dev dependency, also where NODE_ENV is production.
-    run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund']);
+    // --loglevel: `npm start --silent` would silence the reason of a failure here too.
+    run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=warn']);
   }
   const found = projects();
   for (const project of found) removeStaleOutputs(project);

@@ -27,6 +27,8 @@ export interface LowerMathOptions {
    * angles, which is 47 of the 81 operations of a sine (and those in f64). Default true.
    */
   readonly anyAngle?: boolean;
+  /** True when the backend may simplify `(x + c) - c`: rounding then uses an instruction instead. Default false. */
+  readonly reassociates?: boolean;
 }
 
 const unaryFunctions: Record<MathUnaryOp, (m: Lane, x: Expr, anyAngle: boolean) => Expr> = {
@@ -69,7 +71,7 @@ const memories = new WeakMap<ExprBuilder, Map<string, Map<Expr, Expr>>>();
 
 /** The memo of one builder and one set of options. */
 function memory(b: ExprBuilder, options: LowerMathOptions): Map<Expr, Expr> {
-  const key = `${options.f64 ?? true}:${options.anyAngle ?? true}:${[...(options.native ?? [])].sort().join()}`;
+  const key = `${options.f64 ?? true}:${options.anyAngle ?? true}:${options.reassociates ?? false}:${[...(options.native ?? [])].sort().join()}`;
   const byOptions = memories.get(b) ?? new Map<string, Map<Expr, Expr>>();
   memories.set(b, byOptions);
   const found = byOptions.get(key) ?? new Map<Expr, Expr>();
@@ -80,7 +82,7 @@ function memory(b: ExprBuilder, options: LowerMathOptions): Map<Expr, Expr> {
 /** `e` with every transcendental replaced by core operations. `b` is the builder that made `e`. */
 export function lowerMath(b: ExprBuilder, e: Expr, options: LowerMathOptions = {}): Expr {
   const done = memory(b, options);
-  const { native, f64 = true, anyAngle = true } = options;
+  const { native, f64 = true, anyAngle = true, reassociates = false } = options;
   const lower = (node: Expr): Expr => {
     const known = done.get(node);
     if (known) return known;
@@ -90,7 +92,7 @@ export function lowerMath(b: ExprBuilder, e: Expr, options: LowerMathOptions = {
   };
   const lane = (node: Expr): Lane => {
     if (node.type !== 'f32' && node.type !== 'f64') throw new TypeError(`kernel IR: transcendental of ${node.type}`);
-    return new Lane(b, node.type, f64);
+    return new Lane(b, node.type, f64, reassociates);
   };
   const rebuild = (node: Expr): Expr => {
     switch (node.kind) {

@@ -53,7 +53,7 @@ async function run(gpu, { heap, dispatches }) {
     made.push(b);
     return b;
   };
-  try {
+  const work = async () => {
     const memory = buffer(heap.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST, heap);
     const result = buffer(heap.byteLength, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     const encoder = gpu.createCommandEncoder();
@@ -78,11 +78,16 @@ async function run(gpu, { heap, dispatches }) {
     const after = new Uint8Array(result.getMappedRange().slice(0));
     result.unmap();
     return { heap: after };
-  } finally {
-    const error = await gpu.popErrorScope();
-    for (const b of made) b.destroy();
-    if (error) throw new Error(error.message);
-  }
+  };
+  const outcome = await work().then(
+    (result) => ({ result, failure: null }),
+    (failure) => ({ result: null, failure }),
+  );
+  const error = await gpu.popErrorScope();
+  for (const b of made) b.destroy();
+  if (outcome.failure) throw outcome.failure;
+  if (error) throw new Error(error.message);
+  return outcome.result;
 }
 
 process.on('message', async ({ id, request }) => {

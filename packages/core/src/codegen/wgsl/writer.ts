@@ -7,8 +7,11 @@ import { isMathBinary, isMathUnary, lowerMath } from '../../ir/math.js';
 import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from '../wasm/narrow.js';
 import type { Helpers } from './helpers.js';
 
-/** Left to WGSL's builtins, which keep 3 + 2|x| ulp; its other transcendentals are too coarse (sin: 2^-11, atan: 4096 ulp). */
-const native: ReadonlySet<UnaryOp | BinaryOp> = new Set<UnaryOp>(['exp', 'exp2']);
+/**
+ * WGSL's own transcendentals are too coarse (sin: 2^-11, atan: 4096 ulp) or lose NaN (exp), so all are expanded. Compilers of
+ * WGSL may reassociate floats.
+ */
+const mathOptions = { f64: false, reassociates: true } as const;
 /** Operators nested deeper than this get a name in between: compilers limit the depth of an expression. */
 const deepest = 16;
 
@@ -75,7 +78,7 @@ export class Writer {
 
   nameOf(name: Local | LoopVar): string {
     const other = 'type' in name ? this.names.get(name) : undefined;
-    return other ?? `${name.name.replace(/[^A-Za-z0-9]/g, '').replace(/^[^A-Za-z]*/, 'v')}_${name.id}`;
+    return other ?? `${name.name.replace(/[^A-Za-z0-9]/g, '').replace(/^[^A-Za-z]*/, 'v')}_${String(name.id).replace('-', 'n')}`;
   }
   /** Another name for a local from here on; null takes it back. */
   rename(local: Local, name: string | null): void {
@@ -191,11 +194,11 @@ export class Writer {
       }
       case 'unary': {
         const plain = b.unary(e.op, this.lower(e.a));
-        return isMathUnary(e.op) ? lowerMath(b, plain, { native, f64: false }) : plain;
+        return isMathUnary(e.op) ? lowerMath(b, plain, mathOptions) : plain;
       }
       case 'binary': {
         const plain = b.binary(e.op, this.lower(e.a), this.lower(e.b));
-        return isMathBinary(e.op) ? lowerMath(b, plain, { native, f64: false }) : plain;
+        return isMathBinary(e.op) ? lowerMath(b, plain, mathOptions) : plain;
       }
       case 'select':
         return b.select(this.lower(e.condition), this.lower(e.a), this.lower(e.b));
@@ -278,8 +281,6 @@ export class Writer {
       case 'ceil':
       case 'trunc':
       case 'sqrt':
-      case 'exp':
-      case 'exp2':
         return `${op}(${x})`;
       default:
         throw new CompilerError(`${op} was not expanded`, { op: 'renderWgsl' });

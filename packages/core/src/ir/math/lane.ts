@@ -21,8 +21,9 @@ export class Lane {
   /** 1.5 * 2^fraction: `x + magic` holds the nearest integer to x (ties to even) in its low bits. */
   readonly magic: number;
   private readonly f64Allowed: boolean;
+  private readonly reassociates: boolean;
 
-  constructor(b: ExprBuilder, type: FloatType, f64Allowed: boolean) {
+  constructor(b: ExprBuilder, type: FloatType, f64Allowed: boolean, reassociates = false) {
     this.b = b;
     this.type = type;
     this.single = type === 'f32';
@@ -31,11 +32,12 @@ export class Lane {
     this.bias = this.single ? 127 : 1023;
     this.magic = 1.5 * 2 ** this.fraction;
     this.f64Allowed = f64Allowed;
+    this.reassociates = reassociates;
   }
 
   /** Double precision where the backend has it, else this type. */
   wide(): Lane {
-    return this.single && this.f64Allowed ? new Lane(this.b, 'f64', true) : this;
+    return this.single && this.f64Allowed ? new Lane(this.b, 'f64', true, this.reassociates) : this;
   }
   /** A float of any type in this type. */
   from(x: Expr): Expr {
@@ -129,6 +131,10 @@ export class Lane {
   }
   /** Nearest integer, as the float and as `x + magic`, whose bits hold it. Right for |x| < 2^(fraction - 2). */
   nearest(x: Expr): { readonly integer: Expr; readonly bits: Expr } {
+    if (this.reassociates) {
+      const integer = this.unary('roundEven', x);
+      return { integer, bits: this.b.cast(integer, this.int) };
+    }
     const shifted = this.add(x, this.magic);
     return { integer: this.sub(shifted, this.magic), bits: this.bits(shifted) };
   }
