@@ -1,11 +1,12 @@
 /** Programs to steps, and steps to something that runs. */
+
+import { debugLevel, debugPrint } from '../debug.js';
 import { CompilerError } from '../errors.js';
 import type { Address, Kernel, Step } from '../ir/kernel.js';
 import { printSteps } from '../ir/print.js';
 import { verifySteps } from '../ir/verify.js';
 import type { Device, Executable } from '../runtime/device.js';
 import { copyNode } from './copy.js';
-import { debugLevel, debugPrint } from './debug.js';
 import { denseLayout, isDense, sizeOf } from './layout.js';
 import { runPasses } from './passes/index.js';
 import { bytesOf, planMemory } from './plan.js';

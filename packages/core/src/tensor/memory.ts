@@ -7,8 +7,8 @@
  */
 
 import { nextMacrotask } from '../data/dataloader.js';
+import { debugLevel } from '../debug.js';
 import { dtypeInfo } from '../dtype.js';
-import { debugLevel } from '../graph/debug.js';
 import type { Block, Storage } from './storage.js';
 import { freeBlock } from './storage.js';
 

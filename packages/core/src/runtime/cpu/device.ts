@@ -1,5 +1,6 @@
 /** The CPU device: a heap, programs in WebAssembly, and a pool of threads that share the heap. */
 import type { CompiledModule, WasmFeatures } from '../../codegen/compiled.js';
+import { debugLevel, debugPrint } from '../../debug.js';
 import { LifetimeError } from '../../errors.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { Device, DeviceStats, Executable, ExecutableSpec } from '../device.js';
@@ -23,6 +24,16 @@ export interface CpuDeviceOptions {
 
 /** Turns kernels into a WebAssembly module. */
 export type KernelCompiler = (kernels: readonly Kernel[], features: WasmFeatures) => CompiledModule;
+
+/** A module for people: its entries, and its bytes for a disassembler (`base64 -d | wasm2wat -`). */
+function describeModule(name: string, kernels: readonly Kernel[], { bytes, kernels: compiled }: CompiledModule): string {
+  const lines = compiled.map(({ phases, workspaceBytes, scratchBytes }, i) => {
+    const entries = phases.map((phase) => phase.map((e) => `${e.exportName} (${e.grid} cells, ${e.chunk} at a time)`).join(', '));
+    return `${kernels[i].name}: ${entries.join('; then ')}; workspace ${workspaceBytes}, scratch ${scratchBytes} bytes`;
+  });
+  const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+  return `${name}: ${bytes.length} bytes of WebAssembly\n${lines.join('\n')}\n${text}`;
+}
 
 export class CpuDevice implements Device {
   readonly name = 'cpu';
@@ -98,6 +109,7 @@ export class CpuDevice implements Device {
     if (this.disposed) throw new LifetimeError('the device was disposed', { op: 'load', fix: 'Create another one.' });
     const kernels = kernelsOf(spec.steps);
     const compiled = this.compile(kernels, this.features);
+    if (debugLevel() >= 4) debugPrint(4, describeModule(spec.name, kernels, compiled));
     const count = compiled.kernels.reduce((sum, kernel) => sum + kernel.phases.reduce((n, phase) => n + phase.length, 0), 0);
     const base = this.functions.take(count);
     let executable: CpuExecutable;
