@@ -13,7 +13,7 @@ const maxPackage = 10 * 1024 * 1024;
 const core = join(root, 'packages/core');
 // The worker is fetched as a second script, so it is a second bundle, and both count.
 const { outputFiles } = await build({
-  entryPoints: [join(core, 'dist/index.js'), join(core, 'dist/runtime/cpu/worker.js')],
+  entryPoints: [join(core, 'dist/index.js'), join(core, 'dist/worker.js')],
   outdir: join(core, 'dist'),
   bundle: true,
   minify: true,

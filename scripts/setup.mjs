@@ -1,7 +1,9 @@
 // Makes a clone ready to run: installs the dependencies and compiles the packages and examples, each only when out of date.
+// A package is bundled (esbuild), since starting from some 200 files takes several times as long; tsc checks it and emits its types.
 // `npm start` and `npm test` call it, so nothing has to be done before them. Everything it says goes to stderr.
+import { Buffer } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -47,20 +49,84 @@ function projects() {
   });
 }
 
-/** Outputs whose source is gone would still be found by imports and packed, so they are removed. */
-function removeStaleOutputs(/** @type {string} */ project) {
+/** Whether a project is bundled: the packages are, the examples run as tsc emits them. */
+const isBundled = (/** @type {string} */ project) => project.startsWith('packages');
+
+/**
+ * Outputs whose source is gone would still be found by imports and packed, so they are removed.
+ * @param {string} project
+ * @param {ReadonlySet<string>} bundles the files that esbuild has written
+ */
+function removeStaleOutputs(project, bundles) {
   const dist = join(root, project, 'dist');
   if (!existsSync(dist)) return;
   for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
     const output = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || !/\.(js|d\.ts)(\.map)?$/.test(entry.name)) continue;
+    if (!entry.isFile() || !/\.(js|d\.ts)(\.map)?$/.test(entry.name) || bundles.has(output)) continue;
     const source = join(root, project, 'src', relative(dist, output).replace(/\.(js|d\.ts)(\.map)?$/, '.ts'));
-    if (!existsSync(source)) rmSync(output);
+    if (!existsSync(source) || (isBundled(project) && !entry.name.includes('.d.ts'))) rmSync(output);
   }
 }
 
+/**
+ * Bundles a package into its dist folder: one file for each entry of its `exports`, the code they share in chunks beside
+ * them, and `worker.js`. All chunks lie in dist itself, so that `new URL('./worker.js', import.meta.url)` in any of them
+ * finds the worker. Files that have not changed are left alone; a changed one is replaced in one step, for those who
+ * import it meanwhile.
+ * @param {string} project
+ * @returns {Promise<Set<string>>} the files
+ */
+async function bundle(project) {
+  // Imported here: before the installation there is none.
+  const { build } = await import('esbuild');
+  const folder = join(root, project);
+  const { exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  /** @type {{ in: string, out: string }[]} */
+  const entryPoints = Object.values(exports).flatMap((entry) => {
+    const out = /^\.\/dist\/(.*)\.js$/.exec(entry.default ?? '')?.[1];
+    return out === undefined ? [] : [{ in: join(folder, 'src', `${out}.ts`), out }];
+  });
+  /** @type {import('esbuild').BuildOptions & { write: false }} */
+  const options = {
+    absWorkingDir: folder,
+    outdir: join(folder, 'dist'),
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    packages: 'external',
+    external: ['node:*'],
+    // Node 20 lacks `using`.
+    target: 'es2022',
+    sourcemap: true,
+    write: false,
+    logLevel: 'warning',
+  };
+  // The worker is alone in its file: a thread starts with one small script.
+  const worker = { in: join(folder, 'src/runtime/cpu/worker.ts'), out: 'worker' };
+  const results = await Promise.all([
+    build({ ...options, entryPoints, splitting: true, chunkNames: 'chunk-[hash]' }),
+    ...(existsSync(worker.in) ? [build({ ...options, entryPoints: [worker] })] : []),
+  ]);
+  // esbuild imports every chunk for its effects too; with `sideEffects: false` there are none, and users' bundlers would warn.
+  // An empty line in its place keeps the source map right.
+  const outputFiles = results.flatMap((result) =>
+    result.outputFiles.map(({ path, text, contents }) =>
+      path.endsWith('.js') ? { path, contents: Buffer.from(text.replaceAll(/^import "[./]*chunk-\w+\.js";$/gm, '')) } : { path, contents },
+    ),
+  );
+  // Chunks first: an entry in place names chunks that are there.
+  for (const { path, contents } of [...outputFiles].sort((a, b) => Number(b.path.includes('chunk-')) - Number(a.path.includes('chunk-')))) {
+    if (existsSync(path) && readFileSync(path).equals(contents)) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    const temporary = `${path}.${process.pid}`;
+    writeFileSync(temporary, contents);
+    renameSync(temporary, path);
+  }
+  return new Set(outputFiles.map((file) => file.path));
+}
+
 /** Installs and builds what is out of date. Throws when a command fails. */
-export function setup() {
+export async function setup() {
   if (!isInstalled()) {
     console.error('trireme: installing the dependencies (npm ci)');
     // --include=dev: the compiler is a dev dependency, also where NODE_ENV is production.
@@ -68,13 +134,13 @@ export function setup() {
     run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=warn']);
   }
   const found = projects();
-  for (const project of found) removeStaleOutputs(project);
+  for (const project of found) removeStaleOutputs(project, isBundled(project) ? await bundle(project) : new Set());
   run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--build', ...found]);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    setup();
+    await setup();
   } catch (error) {
     console.error(`trireme: set-up failed: ${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;

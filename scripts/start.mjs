@@ -5,7 +5,7 @@ import process from 'node:process';
 import { root, setup } from './setup.mjs';
 
 try {
-  setup();
+  await setup();
   const { status, signal, error } = spawnSync(process.execPath, [join(root, 'examples/digits/dist/main.js'), ...process.argv.slice(2)], {
     stdio: 'inherit',
   });

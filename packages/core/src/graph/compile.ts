@@ -13,6 +13,7 @@ import { bytesOf, planMemory } from './plan.js';
 import { printProgram } from './print.js';
 import type { GraphNode, Operand, Program, Value } from './program.js';
 import { type Call, schedule } from './schedule.js';
+import { shareKernels } from './share-kernels.js';
 
 /** What a program runs as, before a device has loaded it. Slots: the arena, then the inputs, then the outputs. */
 export interface LoweredProgram {
@@ -48,17 +49,18 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
     if (!address) throw new CompilerError(`value %${v.id} has no place in memory`, { op: program.name });
     return address;
   };
-  const steps: Step[] = [];
+  const own: Step[] = [];
   let control = 0;
   for (const call of plan.calls) {
-    if (call.kind === 'kernel') steps.push(...kernelSteps(call, addressOf));
+    if (call.kind === 'kernel') own.push(...kernelSteps(call, addressOf));
     else {
-      steps.push(...controls[control].steps(addressOf, controlOffsets[control]));
+      own.push(...controls[control].steps(addressOf, controlOffsets[control]));
       control++;
     }
   }
   for (const { value, input } of plan.copied)
-    steps.push(...copySteps({ value, layout: denseLayout(value.shape) }, addressOf(value), addressOf(input)));
+    own.push(...copySteps({ value, layout: denseLayout(value.shape) }, addressOf(value), addressOf(input)));
+  const steps = shareKernels(own);
   verifySteps(steps);
   return { program, steps, arenaBytes };
 }

@@ -15,6 +15,18 @@ export function operandType(o: Operand): TensorType {
   return { dtype: o.value.dtype, shape: o.layout.shape };
 }
 
+/** The nodes that are computed where their values are used. */
+export interface Producers {
+  get(value: Value): GraphNode | undefined;
+}
+
+/** The producers in `inlined` and the kernel's own `nodes`, without a copy of what may be the whole program. */
+export function withNodes(inlined: Producers, nodes: readonly GraphNode[]): Producers {
+  const own = new Map<Value, GraphNode>();
+  for (const node of nodes) for (const v of node.outputs) own.set(v, node);
+  return { get: (value) => own.get(value) ?? inlined.get(value) };
+}
+
 /** Where an element of a value computed in this kernel can be had without a load, given its flat index; null: elsewhere. */
 export type Provider = (flat: Affine) => Expr | null;
 
@@ -55,11 +67,11 @@ export class KernelEmitter {
   readonly algebra: IndexAlgebra;
   private readonly params: ParamTable;
   /** Values computed where they are used. */
-  private readonly inlined: ReadonlyMap<Value, GraphNode>;
+  private readonly inlined: Producers;
   private readonly providers = new Map<Value, Provider>();
   private readonly elements = new Map<string, readonly Expr[]>();
 
-  constructor(inlined: ReadonlyMap<Value, GraphNode>, shared: SharedKernel = { b: new ExprBuilder(), params: new ParamTable() }) {
+  constructor(inlined: Producers, shared: SharedKernel = { b: new ExprBuilder(), params: new ParamTable() }) {
     this.inlined = inlined;
     this.b = shared.b;
     this.params = shared.params;

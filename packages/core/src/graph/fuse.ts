@@ -212,6 +212,7 @@ class Fuser {
   private readonly groupOf = new Map<GraphNode, Group>();
   private readonly producer = new Map<Value, GraphNode>();
   private readonly inlined: ReadonlyMap<Value, GraphNode>;
+  private latest: { readonly node: GraphNode | null; readonly reads: Map<string, readonly Read[]> } = { node: null, reads: new Map() };
 
   constructor(inlined: ReadonlyMap<Value, GraphNode>) {
     this.inlined = inlined;
@@ -221,7 +222,7 @@ class Fuser {
     for (const v of node.outputs) this.producer.set(v, node);
     const { lowering } = node.primitive;
     const domain = lowering.kind === 'reduce' ? node.inputs[0].layout.shape : node.outputs[0].shape;
-    const reads = collectReads(node, identityAxes(domain.length), this.inlined);
+    const reads = this.readsOf(node, identityAxes(domain.length));
     const sources = new Set<Group>();
     for (const { value } of reads) {
       const made = this.producer.get(value);
@@ -242,6 +243,17 @@ class Fuser {
     this.place(group, node, sources);
   }
 
+  /** {@link collectReads}, kept while one node looks for its group: each candidate asks again. */
+  private readsOf(node: GraphNode, axes: readonly number[]): readonly Read[] {
+    if (this.latest.node !== node) this.latest = { node, reads: new Map() };
+    const key = axes.join();
+    const known = this.latest.reads.get(key);
+    if (known) return known;
+    const reads = collectReads(node, axes, this.inlined);
+    this.latest.reads.set(key, reads);
+    return reads;
+  }
+
   /** A source group the node can join, after merging others into it where that is possible. */
   private findHome(node: GraphNode, sources: Set<Group>): Group | null {
     for (const group of [...sources].reverse()) {
@@ -260,7 +272,7 @@ class Fuser {
   private fits(group: Group, node: GraphNode, role: Role, sources: ReadonlySet<Group>): boolean {
     for (const source of sources) if (source !== group && source.needs.has(group)) return false;
     const domainAxes = role.kind === 'reduce' ? identityAxes(group.shape.length) : role.axes;
-    for (const read of collectReads(node, domainAxes, this.inlined)) {
+    for (const read of this.readsOf(node, domainAxes)) {
       const made = this.producer.get(read.value);
       if (!made || this.groupOf.get(made) !== group) continue;
       // What is kept in registers is not rounded to a narrow type.

@@ -147,8 +147,12 @@ function order(groups: readonly Group[]): Group[] {
   const left = [...groups].sort((a, b) => a.nodes[0].id - b.nodes[0].id);
   const done = new Set<Group>();
   const result: Group[] = [];
+  const isReady = (group: Group): boolean => {
+    for (const needed of group.needs) if (!done.has(needed)) return false;
+    return true;
+  };
   while (left.length > 0) {
-    const i = left.findIndex((g) => [...g.needs].every((n) => done.has(n)));
+    const i = left.findIndex(isReady);
     if (i < 0) throw new CompilerError('kernels depend on each other in a circle');
     const [group] = left.splice(i, 1);
     done.add(group);

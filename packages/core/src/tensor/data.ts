@@ -54,12 +54,21 @@ function refuseInTrace(op: string): void {
   });
 }
 
+/**
+ * Folders whose stack frames are this package's: that of the TypeScript sources, or (bundled) that of the bundles and,
+ * for an engine that follows source maps, the sources beside it.
+ */
+function packageFolders(): string[] {
+  const folder = import.meta.url.replace(/[^/]*$/, '').replace(/\/src\/tensor\/$/, '/src/');
+  const path = folder.startsWith('file:') ? folder.slice(7) : folder;
+  return [folder, path].flatMap((f) => (f.endsWith('/dist/') ? [f, f.replace(/dist\/$/, 'src/')] : [f]));
+}
+
 /** The first stack frame outside this package. */
 export function userFrame(stack: string | undefined): string | null {
-  const here = import.meta.url.replace(/\/tensor\/[^/]*$/, '/');
-  const path = here.startsWith('file:') ? here.slice(7) : here;
+  const own = packageFolders();
   for (const line of (stack ?? '').split('\n').slice(1)) {
-    if (line.includes(here) || line.includes(path) || line.includes('node:internal') || !/[:(/]/.test(line)) continue;
+    if (own.some((f) => line.includes(f)) || line.includes('node:internal') || !/[:(/]/.test(line)) continue;
     return line.trim();
   }
   return null;

@@ -28,6 +28,16 @@ async function compile(gpu, layout, code, entryPoint) {
   return gpu.createComputePipelineAsync({ layout, compute: { module, entryPoint } });
 }
 
+function pipelineOf(gpu, layout, code, entryPoint) {
+  const key = `${entryPoint}\n${code}`;
+  const made = pipelines.get(key) ?? compile(gpu, layout, code, entryPoint);
+  pipelines.set(key, made);
+  return made;
+}
+
+/** Every kind of error WebGPU reports beside its results; the results alone would be zeros. */
+const scopes = ['validation', 'out-of-memory', 'internal'];
+
 let layouts;
 function layoutsOf(gpu) {
   layouts ??= (() => {
@@ -45,7 +55,9 @@ function layoutsOf(gpu) {
 /** Runs dispatches one after the other over a heap; gives the heap as they leave it. */
 async function run(gpu, { heap, dispatches }) {
   const { group, pipeline } = layoutsOf(gpu);
-  gpu.pushErrorScope('validation');
+  // Compiled before anything is encoded: no pass stays open over a wait.
+  const compiled = await Promise.all(dispatches.map(({ code, entryPoint }) => pipelineOf(gpu, pipeline, code, entryPoint)));
+  for (const scope of scopes) gpu.pushErrorScope(scope);
   const made = [];
   const buffer = (size, usage, bytes) => {
     const b = gpu.createBuffer({ size, usage });
@@ -58,16 +70,10 @@ async function run(gpu, { heap, dispatches }) {
     const result = buffer(heap.byteLength, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     const encoder = gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const { code, entryPoint, workgroups, bases } of dispatches) {
-      const key = `${entryPoint}\n${code}`;
-      let compiled = pipelines.get(key);
-      if (!compiled) {
-        compiled = compile(gpu, pipeline, code, entryPoint);
-        pipelines.set(key, compiled);
-      }
+    for (const [i, { workgroups, bases }] of dispatches.entries()) {
       const uniform = buffer(bases.byteLength, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST, bases);
       const entries = [memory, uniform].map((b, binding) => ({ binding, resource: { buffer: b } }));
-      pass.setPipeline(await compiled);
+      pass.setPipeline(compiled[i]);
       pass.setBindGroup(0, gpu.createBindGroup({ layout: group, entries }));
       pass.dispatchWorkgroups(...workgroups);
     }
@@ -83,7 +89,9 @@ async function run(gpu, { heap, dispatches }) {
     (result) => ({ result, failure: null }),
     (failure) => ({ result: null, failure }),
   );
-  const error = await gpu.popErrorScope();
+  const errors = [];
+  for (const _ of scopes) errors.push(await gpu.popErrorScope());
+  const error = errors.find((e) => e !== null && e !== undefined);
   for (const b of made) b.destroy();
   if (outcome.failure) throw outcome.failure;
   if (error) throw new Error(error.message);

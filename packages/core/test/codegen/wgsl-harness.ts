@@ -14,6 +14,9 @@ import type { Kernel, Step } from '../../src/ir/kernel.js';
 const driver = 'vk_swiftshader_icd.json';
 const folders = ['/usr/lib/chromium', '/usr/lib/chromium-browser', '/opt/google/chrome'];
 
+/** Milliseconds for one answer: below the tests' own limit, so that the reason shows. */
+const timeLimit = 40_000;
+
 interface Dispatched {
   readonly code: string;
   readonly entryPoint: string;
@@ -84,7 +87,9 @@ export class Gpu {
       if (waiting.length > 0) heap = ((await this.child.ask({ heap, dispatches: waiting })) as { heap: Uint8Array<ArrayBuffer> }).heap;
       waiting = [];
     };
-    for (const call of walkSteps(program.steps, pointers, () => heap.buffer)) {
+    // What comes back lies somewhere inside the message's own buffer.
+    const memory = (): DataView => new DataView(heap.buffer, heap.byteOffset, heap.byteLength);
+    for (const call of walkSteps(program.steps, pointers, memory)) {
       waiting.push(...this.dispatches(call));
       if (stepwise) await flush();
     }
@@ -126,14 +131,31 @@ class Child {
       this.waiting.clear();
     });
   }
+  /** Rejects when the process fails, has ended, or does not answer in time; it is then ended. */
   ask(request: unknown): Promise<unknown> {
+    if (!this.process.connected) return Promise.reject(new Error('the WebGPU process has ended'));
     const id = this.nextId++;
-    return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+    return new Promise<unknown>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.waiting.delete(id);
+        reject(new Error(`the WebGPU process gave no answer in ${timeLimit} ms`));
+        this.close();
+      }, timeLimit);
+      this.waiting.set(id, {
+        resolve: (reply) => {
+          clearTimeout(timer);
+          resolve(reply);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      });
       this.process.send({ id, request });
     });
   }
+  /** Ends the process, even one that hangs in a driver and would not see the channel close. */
   close(): void {
-    if (this.process.connected) this.process.disconnect();
+    this.process.kill('SIGKILL');
   }
 }

@@ -204,6 +204,31 @@ describe('element types', () => {
 
 describe('control flow and random numbers', () => {
   test('a scan of running sums', (ctx) => expectSame(ctx, (x) => t.cumsum(x, 1), [randn(9, 50)]));
+  test('steps that repeat, each at its own place in memory', (ctx) =>
+    expectSame(
+      ctx,
+      (xs, w) => {
+        const { carry, outputs } = t.scan(([h], [x]) => [[t.tanh(t.add(t.matmul(h!, w), x!))], [h!]], [t.zeros([2, 5])], [xs]);
+        return [carry[0]!, outputs[0]!];
+      },
+      [randn(6, 2, 5), randn(5, 5)],
+    ));
+  test('branches and loops that data decide', (ctx) => {
+    const halve = (w: t.Tensor): t.Tensor[] =>
+      t.whileLoop(
+        (v) => t.gt(t.sum(t.abs(v)), 1),
+        (v) => [t.mul(v, 0.5)],
+        [w],
+      );
+    const shift = (w: t.Tensor): t.Tensor[] =>
+      t.cond(
+        t.gt(t.sum(w), 0),
+        (v) => [t.add(v, 1)],
+        (v) => [t.sub(v, 1)],
+        [w],
+      );
+    return expectSame(ctx, (w) => [...halve(w), ...shift(w), ...shift(t.neg(w))], [randn(5, 5)]);
+  });
   test('the same random bits as the CPU', (ctx) =>
     expectSame(
       ctx,

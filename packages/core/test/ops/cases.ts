@@ -1,7 +1,6 @@
 /** The recorded PyTorch cases, and how each of their operations is called here. */
 
 import type { DType } from '../../src/dtype.js';
-import { isFloat } from '../../src/dtype.js';
 import * as activation from '../../src/ops/activation.js';
 import { scaledDotProductAttention } from '../../src/ops/attention.js';
 import * as binary from '../../src/ops/binary.js';

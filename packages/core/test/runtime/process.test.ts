@@ -1,14 +1,28 @@
-/** What a Node process that uses the CPU device does as a whole. It runs the built package, as users do. */
+/** What a Node process that uses the CPU device does as a whole. It runs a bundle with the worker beside it, as users do. */
 import { spawnSync } from 'node:child_process';
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { buildSync } from 'esbuild';
+import { afterAll, describe, expect, it } from 'vitest';
 
-const url = (file: string): string => JSON.stringify(new URL(`../../dist/${file}`, import.meta.url).href);
+const folder = mkdtempSync(join(tmpdir(), 'trireme-process-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const source = fileURLToPath(new URL('../../src/', import.meta.url));
+const contents = `
+  export { CpuDevice } from './runtime/cpu/device.ts';
+  export { ModuleBuilder } from './codegen/wasm/asm.ts';
+  export { control } from './runtime/cpu/layout.ts';`;
+const options = { bundle: true, format: 'esm', platform: 'neutral', external: ['node:*'], target: 'es2022' } as const;
+writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+buildSync({ ...options, stdin: { contents, resolveDir: source }, outfile: join(folder, 'device.js') });
+buildSync({ ...options, entryPoints: [join(source, 'runtime/cpu/worker.ts')], outfile: join(folder, 'worker.js') });
+const device = JSON.stringify(pathToFileURL(join(folder, 'device.js')).href);
 
 /** A device with one program: 64 slow cells, each of which adds 1 to an element of `data`. */
 const prelude = `
-import { CpuDevice } from ${url('runtime/cpu/device.js')};
-import { ModuleBuilder } from ${url('codegen/wasm/asm.js')};
-import { control } from ${url('runtime/cpu/layout.js')};
+import { CpuDevice, ModuleBuilder, control } from ${device};
 const compile = (kernels, features) => {
   const module = new ModuleBuilder();
   module.importMemory(features.sharedMemory ? { min: 1, max: 65536, shared: true } : { min: 1 });

@@ -10,8 +10,8 @@
  * - No f64 and i64: DTypeError. Elements of 8 and 16 bits are stored with two atomic operations on their word.
  * - Implementations may assume that no NaN and no infinity occurs. Here NaN in max and min, float to integer and infinite
  *   constants are made of bits, so they hold wherever the hardware itself carries them through arithmetic.
- * - Subnormal numbers may become 0, division errs by 2.5 ulp, sqrt about as much, exp(x) by 3 + 2|x| ulp. Multiplication
- *   and addition may be fused.
+ * - Subnormal numbers may become 0, division errs by 2.5 ulp, sqrt about as much. Multiplication and addition may be
+ *   fused, sums reassociated: transcendentals are expanded by `lowerMath` in a way that bears it.
  * - Functions that gain from f64 on the CPU (pow, erfc, lgamma, digamma, erfinv, huge angles) lose accuracy as `lowerMath` says.
  * - The remainder of floats is x - y * trunc(x / y): it loses as many bits as the quotient has.
  */

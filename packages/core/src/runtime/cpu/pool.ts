@@ -197,11 +197,11 @@ function loadMessage(executable: Published): LoadMessage {
 }
 
 /**
- * Where the worker's code is for Node: beside this file once built; in the package's build when this file runs from
- * its TypeScript source. Bundlers must not see this one: they follow the one in {@link spawnBrowser}.
+ * Where the worker's code is for Node: in a built package beside the bundle this file is in (`dist/`); in the package's
+ * build when this file runs from its TypeScript source. Bundlers must not see this one: they follow the one in {@link spawnBrowser}.
  */
 function workerUrl(): URL {
-  const path: string = import.meta.url.endsWith('.ts') ? '../../../dist/runtime/cpu/worker.js' : './worker.js';
+  const path: string = import.meta.url.endsWith('.ts') ? '../../../dist/worker.js' : './worker.js';
   return new URL(path, import.meta.url);
 }
 
