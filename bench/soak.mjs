@@ -22,7 +22,7 @@ const SCENARIOS = {
   eager: { title: 'eager steps', long: 1_000_000, short: 100_000 },
   jit: { title: 'jit calls', long: 1_000_000, short: 100_000 },
   train: { title: 'training steps', long: 200_000, short: 20_000 },
-  throw: { title: 'steps that throw', long: 50_000, short: 6_000 },
+  throw: { title: 'steps that throw', long: 50_000, short: 24_000 },
 };
 /** @typedef {keyof typeof SCENARIOS} ScenarioName */
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { buildSync } from 'esbuild';
+import { type BuildOptions, buildSync } from 'esbuild';
 import { afterAll, describe, expect, it } from 'vitest';
 
 const folder = mkdtempSync(join(tmpdir(), 'trireme-process-'));
@@ -14,7 +14,7 @@ const contents = `
   export { CpuDevice } from './runtime/cpu/device.ts';
   export { ModuleBuilder } from './codegen/wasm/asm.ts';
   export { control } from './runtime/cpu/layout.ts';`;
-const options = { bundle: true, format: 'esm', platform: 'neutral', external: ['node:*'], target: 'es2022' } as const;
+const options: BuildOptions = { bundle: true, format: 'esm', platform: 'neutral', external: ['node:*'], target: 'es2022' };
 writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
 buildSync({ ...options, stdin: { contents, resolveDir: source }, outfile: join(folder, 'device.js') });
 buildSync({ ...options, entryPoints: [join(source, 'runtime/cpu/worker.ts')], outfile: join(folder, 'worker.js') });
