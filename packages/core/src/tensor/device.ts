@@ -1,5 +1,5 @@
 /** The device tensors live on. */
-import { createCpuDevice } from '../runtime/cpu/index.js';
+import { CpuDevice, createCpuDevice } from '../runtime/cpu/index.js';
 import type { Device } from '../runtime/device.js';
 import { collectGarbage, describeMemory } from './memory.js';
 
@@ -7,16 +7,16 @@ let current: Device | null = null;
 
 /** The CPU device of this process, made at first use. */
 export function defaultDevice(): Device {
-  if (current === null) {
-    const device = createCpuDevice();
-    device.onPressure = () => collectGarbage() > 0;
-    device.describeHolders = describeMemory;
-    current = device;
-  }
-  return current;
+  if (current === null) setDefaultDevice(createCpuDevice());
+  return current as unknown as Device;
 }
 
 /** Replaces the device. Tensors made before stay on the old one and must not be mixed with new ones. */
 export function setDefaultDevice(device: Device): void {
+  if (device instanceof CpuDevice) {
+    // Under pressure unreachable tensors go first; when that is not enough, the error says who holds what.
+    device.onPressure ??= () => collectGarbage() > 0;
+    device.describeHolders ??= describeMemory;
+  }
   current = device;
 }

@@ -77,7 +77,7 @@ export function trackStorage(storage: Storage, block: Block): void {
   liveBytes += block.bytes;
   liveCount++;
   registry.register(storage, block);
-  if (block.bytes >= trackedBytes && getCollector() !== null) {
+  if (block.bytes >= trackedBytes) {
     tracked.push({ ref: new WeakRef(storage), block });
     allocatedSince += block.bytes;
     if (allocatedSince > budget || tracked.length > maximumTracked) relieve();
@@ -131,6 +131,7 @@ function relieve(): void {
   allocatedSince = Math.max(0, pending - settledBytes);
   if (allocatedSince > budget / 2 || tracked.length > maximumTracked) {
     collectGarbage();
+    allocatedSince = 0;
     settledBytes = tracked.reduce((sum, entry) => sum + entry.block.bytes, 0);
     maximumTracked = Math.max(100_000, 2 * tracked.length);
   }
