@@ -20,16 +20,14 @@ interface EagerEntry {
     readonly type: TensorType;
     readonly length: number;
     readonly strides: readonly number[];
-    readonly signature: number;
   }[];
   /** Reused between calls: the arena, the inputs, the outputs. */
   readonly pointers: Float64Array;
-  readonly inPlace: boolean;
 }
 
 /** One primitive with one set of attributes: entries by the signatures of the inputs. */
 interface Variants {
-  readonly unary: Map<number, EagerEntry>;
+  readonly upToTwo: Map<number, EagerEntry>;
   readonly many: Map<string, EagerEntry>;
 }
 
@@ -56,7 +54,7 @@ function variantsOf(primitive: Primitive, attrs: Attrs, inPlace: boolean): Varia
   if (attrs === noAttrs && !inPlace) {
     let found = plain.get(primitive);
     if (!found) {
-      found = { unary: new Map(), many: new Map() };
+      found = { upToTwo: new Map(), many: new Map() };
       plain.set(primitive, found);
     }
     return found;
@@ -70,7 +68,7 @@ function variantsOf(primitive: Primitive, attrs: Attrs, inPlace: boolean): Varia
   const key = JSON.stringify(attrs);
   let found = byAttrs.get(key);
   if (!found) {
-    found = { unary: new Map(), many: new Map() };
+    found = { upToTwo: new Map(), many: new Map() };
     byAttrs.set(key, found);
   }
   return found;
@@ -108,9 +106,8 @@ function buildEntry(primitive: Primitive, inputs: readonly Tensor[], attrs: Attr
   const kept = inPlace ? [] : node.outputs;
   return {
     program: compiled,
-    outputs: kept.map((v) => ({ type: v, length: sizeOf(v.shape), strides: denseStrides(v.shape), signature: 0 })),
+    outputs: kept.map((v) => ({ type: v, length: sizeOf(v.shape), strides: denseStrides(v.shape) })),
     pointers: new Float64Array(1 + inputs.length + kept.length),
-    inPlace,
   };
 }
 
@@ -118,10 +115,10 @@ function findEntry(primitive: Primitive, inputs: readonly Tensor[], attrs: Attrs
   const variants = variantsOf(primitive, attrs, inPlace);
   if (inputs.length <= 2 && inputs.length > 0) {
     const key = inputs.length === 1 ? signatureOf(inputs[0]) : signatureOf(inputs[0]) * 0x4000000 + signatureOf(inputs[1]);
-    let entry = variants.unary.get(key);
+    let entry = variants.upToTwo.get(key);
     if (!entry) {
       entry = buildEntry(primitive, inputs, attrs, inPlace);
-      variants.unary.set(key, entry);
+      variants.upToTwo.set(key, entry);
     }
     return entry;
   }
