@@ -32,8 +32,9 @@ function npm(args, minutes, stdout = 'inherit') {
   }, minutes * 60_000);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       clearTimeout(timer);
+      if (code !== 0) console.error(`npm ${args.join(' ')}: ended with ${signal ?? `exit code ${code}`}`);
       resolve({ ok: code === 0, stdout: text });
     });
   });

@@ -1,15 +1,15 @@
 /**
  * Trains a classifier, shows how good it is, writes a report, saves the model, and lets a new process load it and predict.
  *
- *   main.js [--data digits|fashion-mnist] [--data-dir DIR] [--epochs N] [--seed N] [--out DIR] [--json]
+ *   main.js [--data digits|fashion-mnist] [--data-dir DIR] [--data-url URL] [--epochs N] [--seed N] [--out DIR] [--json]
  *   main.js predict MODEL.safetensors PICTURE.png ... [--json]
  */
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { ArgumentError, defaultDevice, manualSeed, TriremeError } from 'trireme';
 import { saveSafetensors, writeFileAtomic } from 'trireme/io';
 import { type ClassMetrics, classMetrics, confusionMatrix, macroAverage } from 'trireme/metrics';
@@ -26,6 +26,7 @@ const usage = `usage: npm start -- [options]                             train, 
 
   --data digits|fashion-mnist   what to learn (default digits)
   --data-dir DIR                folder with the four Fashion-MNIST files
+  --data-url URL                mirror to download them from, by https or http
   --epochs N                    passes over the training pictures (default 30; fashion-mnist 6)
   --seed N                      of weights, order and augmentation (default 1)
   --out DIR                     where report and model go (default runs/<data>)
@@ -36,11 +37,11 @@ const settings = {
   'fashion-mnist': { epochs: 6, batchSize: 128, maxLr: 0.005, augmentation: { shift: 2, mirror: true } },
 } as const;
 
-function countOption(name: string, text: string | undefined, fallback: number): number {
+function countOption(name: string, text: string | undefined, fallback: number, least: number): number {
   if (text === undefined) return fallback;
   const n = Number(text);
-  if (!Number.isSafeInteger(n) || n < 0)
-    throw new ArgumentError(`--${name} is ${text}`, { op: 'main', received: text, expected: 'a whole number, 0 or more' });
+  if (text.trim() === '' || !Number.isSafeInteger(n) || n < least)
+    throw new ArgumentError(`--${name} is ${text}`, { op: 'main', received: text, expected: `a whole number, ${least} or more` });
   return n;
 }
 
@@ -55,25 +56,45 @@ function matrixText(matrix: readonly (readonly number[])[], names: readonly stri
 }
 
 /** Starts a process that knows nothing of this one but the files. */
-function predictElsewhere(model: string, files: readonly string[]): string {
-  const result = spawnSync(process.execPath, [fileURLToPath(import.meta.url), 'predict', model, ...files], { encoding: 'utf8' });
-  if (result.status !== 0) throw new Error(`the new process could not predict: ${result.stderr || result.error?.message}`);
-  return result.stdout;
+async function predictElsewhere(model: string, files: readonly string[], signal: AbortSignal): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), 'predict', model, ...files], {
+      signal,
+    });
+    return stdout;
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new Error(`the new process could not predict: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
 }
 
 interface TrainArguments {
   readonly data: keyof typeof settings;
   readonly dataDir: string | undefined;
+  readonly dataUrl: string | undefined;
   readonly epochs: number;
   readonly seed: number;
   readonly out: string;
   readonly json: boolean;
 }
 
-async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArguments): Promise<void> {
+/** Trains until done or interrupted; a second interruption ends the process at once. Each file is written whole or not at all. */
+async function trainCommand(args: TrainArguments): Promise<void> {
+  const controller = new AbortController();
+  const stop = (): void =>
+    controller.abort(new ArgumentError('interrupted', { op: 'train', fix: 'Files are whole or not written: start again.' }));
+  process.once('SIGINT', stop);
+  try {
+    await trainAndReport(args, controller.signal);
+  } finally {
+    process.off('SIGINT', stop);
+  }
+}
+
+async function trainAndReport({ data, dataDir, dataUrl, epochs, seed, out, json }: TrainArguments, signal: AbortSignal): Promise<void> {
   const started = performance.now();
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(`${text}\n`);
-  const split: Split = data === 'digits' ? await loadDigits() : await loadFashion(dataDir);
+  const split: Split = data === 'digits' ? await loadDigits() : await loadFashion({ folder: dataDir, url: dataUrl, signal });
   const architecture = architectures[data];
   manualSeed(seed);
   const model = new Classifier(architecture);
@@ -84,13 +105,10 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
     `${data}: ${split.train.labels.length} pictures to learn from, ${split.test.labels.length} to test with; ${parameters} parameters; ${backend}, ${threads} threads`,
   );
 
-  const controller = new AbortController();
-  const stop = (): void => controller.abort(new ArgumentError('interrupted', { op: 'train', fix: 'Nothing was written; start again.' }));
-  process.once('SIGINT', stop);
   const progress = new Progress(process.stderr);
   const results: EpochResult[] = [];
   const { batchSize, maxLr, augmentation } = settings[data];
-  await train(model, split, { epochs, batchSize, maxLr, seed, augmentation, signal: controller.signal }, progress, (result) => {
+  await train(model, split, { epochs, batchSize, maxLr, seed, augmentation, signal }, progress, (result) => {
     results.push(result);
     if (data !== 'digits' || result.epoch % 5 === 0 || result.epoch === epochs) {
       progress.line(
@@ -98,9 +116,8 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
       );
     }
   });
-  process.off('SIGINT', stop);
 
-  const predictions = await evaluate(model, split.test);
+  const predictions = await evaluate(model, split.test, { signal });
   const matrix = confusionMatrix(split.test.labels, predictions.classes, architecture.classes);
   const classes = classMetrics(matrix);
   const macro = macroAverage(classes);
@@ -108,6 +125,7 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
   say(`\n${matrixText(matrix, split.classNames, classes)}\n`);
   say(`test accuracy ${(100 * predictions.accuracy).toFixed(2)} %, macro F1 ${(100 * macro.f1).toFixed(2)} %, ${seconds.toFixed(1)} s`);
 
+  signal.throwIfAborted();
   await mkdir(out, { recursive: true });
   const facts = {
     'Test accuracy': `${(100 * predictions.accuracy).toFixed(2)} %`,
@@ -126,6 +144,7 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
       renderReport({ title, facts, epochs: results, classNames: split.classNames, matrix, classes, test: split.test, predictions }),
     ),
   );
+  signal.throwIfAborted();
   const modelPath = join(out, 'model.safetensors');
   await saveSafetensors(
     modelPath,
@@ -144,6 +163,7 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
   const files: string[] = [];
   const truth: string[] = [];
   for (let i = 0; i < 5; i++) {
+    signal.throwIfAborted();
     const index = Math.floor((i * split.test.labels.length) / 5);
     const file = join(out, `sample-${i}.png`);
     await writePicture(
@@ -156,7 +176,7 @@ async function trainCommand({ data, dataDir, epochs, seed, out, json }: TrainArg
     truth.push(split.classNames[split.test.labels[index]]);
   }
   say(`\na new process loads the model and reads pictures of ${truth.join(', ')}:`);
-  say(predictElsewhere(modelPath, files).trimEnd());
+  say((await predictElsewhere(modelPath, files, signal)).trimEnd());
   if (json) {
     process.stdout.write(
       `${JSON.stringify({ data, accuracy: predictions.accuracy, macroF1: macro.f1, seconds: Number(seconds.toFixed(2)), epochs, parameters, backend, threads, report: resolve(report), model: resolve(modelPath) })}\n`,
@@ -185,6 +205,7 @@ async function main(args: string[]): Promise<number> {
       options: {
         data: { type: 'string', default: 'digits' },
         'data-dir': { type: 'string' },
+        'data-url': { type: 'string' },
         epochs: { type: 'string' },
         seed: { type: 'string' },
         out: { type: 'string' },
@@ -214,8 +235,9 @@ async function main(args: string[]): Promise<number> {
     await trainCommand({
       data,
       dataDir: values['data-dir'],
-      epochs: Math.max(1, countOption('epochs', values.epochs, settings[data].epochs)),
-      seed: countOption('seed', values.seed, 1),
+      dataUrl: values['data-url'],
+      epochs: countOption('epochs', values.epochs, settings[data].epochs, 1),
+      seed: countOption('seed', values.seed, 1, 0),
       out: resolve(values.out ?? join('runs', data)),
       json: values.json,
     });

@@ -27,6 +27,19 @@ export async function writePicture(path: string, ink: ArrayLike<number>, side: n
   await writeFileAtomic(path, encodePicture(ink, side, scale));
 }
 
+/** Samples of 1, 2 or 4 bits, one a pixel: the decoder leaves them packed, the leftmost in the high bits, rows padded to whole bytes. */
+function unpackSamples(packed: ArrayLike<number>, width: number, height: number, depth: number): Uint8Array {
+  const perByte = 8 / depth;
+  const rowBytes = Math.ceil(width / perByte);
+  const out = new Uint8Array(width * height);
+  for (let i = 0; i < out.length; i++) {
+    const x = i % width;
+    const byte = packed[Math.floor(i / width) * rowBytes + Math.floor(x / perByte)];
+    out[i] = (byte >> (8 - depth * ((x % perByte) + 1))) & (2 ** depth - 1);
+  }
+  return out;
+}
+
 /** Reads a PNG as grey on white. @throws FormatError when it is no PNG or too large, EnvironmentError when it cannot be read. */
 export async function readGrey(path: string): Promise<Grey> {
   const bytes = await readFileBounded(path, maximumFile);
@@ -51,7 +64,8 @@ export async function readGrey(path: string): Promise<Grey> {
       cause,
     });
   }
-  const { width, height, channels, depth, data, palette } = png;
+  const { width, height, channels, depth, palette, transparency } = png;
+  const data = depth < 8 ? unpackSamples(png.data, width, height, depth) : png.data;
   const full = 2 ** depth - 1;
   const out = new Float32Array(width * height);
   for (let i = 0; i < out.length; i++) {
@@ -60,11 +74,13 @@ export async function readGrey(path: string): Promise<Grey> {
     if (palette) {
       const entry = palette[data[i]] ?? [255, 255, 255];
       rgb = [entry[0] / 255, entry[1] / 255, entry[2] / 255];
+      alpha = (entry[3] ?? 255) / 255;
     } else {
       const at = i * channels;
       const value = (k: number): number => data[at + k] / full;
       rgb = channels >= 3 ? [value(0), value(1), value(2)] : [value(0), value(0), value(0)];
       if (channels === 2 || channels === 4) alpha = value(channels - 1);
+      else if (transparency?.length === channels && transparency.every((v, k) => v === data[at + k])) alpha = 0;
     }
     const luminance = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
     out[i] = luminance * alpha + (1 - alpha);

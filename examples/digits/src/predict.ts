@@ -18,8 +18,13 @@ function readDescription(
     const architecture = JSON.parse(metadata.get('architecture') ?? '') as Architecture;
     const classNames = JSON.parse(metadata.get('classNames') ?? '') as string[];
     const counts = [architecture.side, architecture.classes, ...architecture.channels];
+    const { length } = architecture.channels;
+    // Bounded, since the weights are allocated before the file's are compared with them; each layer but the first halves the side.
     const sane =
-      counts.every((n) => Number.isInteger(n) && n > 0 && n <= 4096) &&
+      counts.every((n) => Number.isInteger(n) && n > 0 && n <= 1024) &&
+      length >= 1 &&
+      length <= 8 &&
+      architecture.side >= 2 ** (length - 1) &&
       classNames.length === architecture.classes &&
       classNames.every((n) => typeof n === 'string');
     if (sane && typeof architecture.dropout === 'number') return { architecture, classNames };

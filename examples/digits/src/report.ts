@@ -22,6 +22,8 @@ const percent = (v: number): string => `${(100 * v).toFixed(1)} %`;
 interface Series {
   readonly name: string;
   readonly color: string;
+  /** Told apart without colour too. */
+  readonly dashed: boolean;
   readonly values: readonly number[];
 }
 
@@ -37,7 +39,7 @@ function ticks(low: number, high: number): number[] {
 }
 
 function chart(title: string, series: readonly Series[], format: (v: number) => string): string {
-  const [width, height, left, bottom, top, right] = [460, 260, 56, 34, 16, 12];
+  const [width, height, left, bottom, top, right] = [460, 260, 56, 40, 16, 12];
   const all = series.flatMap((s) => s.values);
   const grid = ticks(Math.min(...all), Math.max(...all));
   const [low, high] = [grid[0], grid[grid.length - 1]];
@@ -57,11 +59,16 @@ function chart(title: string, series: readonly Series[], format: (v: number) => 
   const paths = series
     .map(
       (s) =>
-        `<polyline fill="none" stroke="${s.color}" stroke-width="2" points="${s.values.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).join(' ')}"/>`,
+        `<polyline fill="none" stroke="${s.color}" stroke-width="2" stroke-linecap="round"${s.dashed ? ' stroke-dasharray="6 4"' : ''} points="${s.values.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).join(' ')}"/>${count === 1 ? `<circle cx="${x(0)}" cy="${y(s.values[0])}" r="4" fill="${s.color}"/>` : ''}`,
     )
     .join('');
-  const legend = series.map((s) => `<span><i style="background:${s.color}"></i>${s.name} ${format(s.values[count - 1])}</span>`).join('');
-  return `<figure><figcaption>${title} <span class="legend">${legend}</span></figcaption><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} by epoch">${lines}${marks}${paths}</svg></figure>`;
+  const legend = series
+    .map(
+      (s) =>
+        `<span><i style="border-top:3px ${s.dashed ? 'dashed' : 'solid'} ${s.color}"></i>${s.name} ${format(s.values[count - 1])}</span>`,
+    )
+    .join('');
+  return `<figure><figcaption>${title} <span class="legend">${legend}</span></figcaption><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} by epoch">${lines}${marks}<text x="${(left + width - right) / 2}" y="${height - 1}" text-anchor="middle">epoch</text>${paths}</svg></figure>`;
 }
 
 function confusion(matrix: readonly (readonly number[])[], names: readonly string[]): string {
@@ -103,8 +110,8 @@ export function renderReport(data: ReportData): string {
   const blue = 'var(--a)';
   const orange = 'var(--b)';
   const series = (train: (e: EpochResult) => number, test: (e: EpochResult) => number): Series[] => [
-    { name: 'train', color: blue, values: epochs.map(train) },
-    { name: 'test', color: orange, values: epochs.map(test) },
+    { name: 'train', color: blue, dashed: false, values: epochs.map(train) },
+    { name: 'test', color: orange, dashed: true, values: epochs.map(test) },
   ];
   const table = classes
     .map(
@@ -121,17 +128,18 @@ body{margin:0 auto;max-width:1000px;padding:24px;font:15px/1.5 system-ui,sans-se
 h1{font-size:1.6rem;margin:0 0 12px}h2{font-size:1.15rem;margin:32px 0 8px}
 dl{display:flex;flex-wrap:wrap;gap:8px;margin:0}dl div{background:var(--card);border-radius:8px;padding:8px 14px}dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-weight:600}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:16px}figure{margin:0;background:var(--card);border-radius:8px;padding:12px}
-svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--line)}.legend{float:right;color:var(--soft);font-size:.85rem}.legend span{margin-left:12px}.legend i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:4px}
+svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--line)}.legend{float:right;color:var(--soft);font-size:.85rem}.legend span{margin-left:12px}.legend i{display:inline-block;width:18px;vertical-align:middle;margin-right:5px}.note{color:var(--soft);font-size:.85rem;margin:8px 0 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse}th,td{padding:4px 10px;text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600}caption{text-align:left;color:var(--soft);padding-bottom:6px}tr+tr{border-top:1px solid var(--line)}
 .confusion td,.confusion th[scope=col]{text-align:center;min-width:34px}.zero{color:var(--line)}.mistakes{display:flex;flex-wrap:wrap;gap:10px}.mistake{padding:8px;text-align:center;font-size:.8rem}.mistake img{image-rendering:pixelated;display:block;margin:0 auto 4px;border-radius:4px}
 </style>
+<main>
 <h1>${escape(title)}</h1>
 <dl>${Object.entries(facts)
     .map(([k, v]) => `<div><dt>${escape(k)}</dt><dd>${escape(v)}</dd></div>`)
     .join('')}</dl>
 <h2>Learning curves</h2>
 <div class="charts">${chart(
-    'Loss (in training with label smoothing)',
+    'Loss',
     series(
       (e) => e.trainLoss,
       (e) => e.testLoss,
@@ -145,9 +153,11 @@ svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke
     ),
     percent,
   )}</div>
+<p class="note">The loss in training includes label smoothing, so it lies above that of the test.</p>
 <h2>Confusion matrix</h2>${confusion(matrix, classNames)}
 <h2>By class</h2><div class="scroll"><table><tr><th scope="col">Class</th><th scope="col">Precision</th><th scope="col">Recall</th><th scope="col">F1</th><th scope="col">Pictures</th></tr>${table}</table></div>
 ${mistakes(data)}
+</main>
 </html>
 `;
 }

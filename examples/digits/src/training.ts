@@ -38,7 +38,11 @@ export function oneCycle(step: number, steps: number, maxLr: number): number {
 }
 
 /** Classes, confidences, mean loss and accuracy over a set of pictures. */
-export async function evaluate(model: Classifier, { images, labels, side }: Pictures, batchSize = 256): Promise<Predictions> {
+export async function evaluate(
+  model: Classifier,
+  { images, labels, side }: Pictures,
+  { batchSize = 256, signal }: { readonly batchSize?: number; readonly signal?: AbortSignal } = {},
+): Promise<Predictions> {
   model.eval();
   const size = side * side;
   const count = labels.length;
@@ -46,18 +50,21 @@ export async function evaluate(model: Classifier, { images, labels, side }: Pict
   const confidence = new Float32Array(count);
   let loss = 0;
   const forward = jit(
-    (x: Tensor, y: Tensor) => {
-      const logits = model.call(x);
-      const best = softmax(logits).max(1);
-      return { classes: best.indices, confidence: best.values, loss: crossEntropy(logits, y, { reduction: 'sum' }) };
-    },
+    // noGrad is inside: around the call it would end before the trace begins.
+    (x: Tensor, y: Tensor) =>
+      noGrad(() => {
+        const logits = model.call(x);
+        const best = softmax(logits).max(1);
+        return { classes: best.indices, confidence: best.values, loss: crossEntropy(logits, y, { reduction: 'sum' }) };
+      }),
     { name: 'evaluate' },
   );
   for (let start = 0; start < count; start += batchSize) {
+    signal?.throwIfAborted();
     const end = Math.min(count, start + batchSize);
     const x = tensor(images.subarray(start * size, end * size), { shape: [end - start, 1, side, side] });
     const y = tensor(labels.subarray(start, end), { shape: [end - start] });
-    const result = await noGrad(() => forward).run(x, y);
+    const result = await forward.run(x, y);
     classes.set(Array.from(result.classes.dataSync(), Number), start);
     confidence.set(result.confidence.dataSync() as Float32Array, start);
     loss += Number(result.loss.item());
@@ -118,7 +125,7 @@ export async function train(
       for (const t of [x, y, result.loss, result.right]) t.dispose();
       progress.advance(++done, `epoch ${epoch}/${epochs}  loss ${(lossSum / (done - (epoch - 1) * loader.length)).toFixed(4)}`);
     }
-    const after = await evaluate(model, test);
+    const after = await evaluate(model, test, { signal });
     onEpoch({
       epoch,
       trainLoss: lossSum / loader.length,

@@ -1,13 +1,17 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { Buffer } from 'node:buffer';
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { crc32, deflateSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { augment } from '../src/augment.js';
 import { download, loadDigits } from '../src/datasets.js';
-import { encodePicture, toInput } from '../src/pictures.js';
+import { encodePicture, readGrey, toInput } from '../src/pictures.js';
 import { oneCycle } from '../src/training.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'trireme-digits-'));
@@ -41,7 +45,100 @@ describe('the data', () => {
   });
 });
 
+describe('a download', () => {
+  const content = Buffer.from('sixty thousand pictures');
+  const md5 = createHash('md5').update(content).digest('hex');
+  /** Runs `use` with the address of a server of one file. */
+  async function serve(use: (url: string, asked: string[]) => Promise<void>): Promise<void> {
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(String(request.url));
+      response.writeHead(request.url === '/pictures.gz' ? 200 : 404).end(request.url === '/pictures.gz' ? content : 'none');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    try {
+      await use(`http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`, asked);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+  test('is kept, and not asked for again', () =>
+    serve(async (url, asked) => {
+      const cache = join(folder, 'cache');
+      const path = await download({ name: 'pictures', md5 }, url, cache);
+      expect(readFileSync(path).equals(content)).toBe(true);
+      expect(await download({ name: 'pictures', md5 }, url, cache)).toBe(path);
+      expect(asked).toEqual(['/pictures.gz']);
+      expect(readdirSync(cache)).toEqual(['pictures.gz']);
+    }));
+  test('of another file, of none, or given up, leaves no file', () =>
+    serve(async (url) => {
+      const cache = join(folder, 'empty');
+      await expect(download({ name: 'pictures', md5: '0'.repeat(32) }, url, cache)).rejects.toThrow(new RegExp(`checksum ${md5}`));
+      await expect(download({ name: 'others', md5 }, url, cache)).rejects.toThrow(/404/);
+      await expect(download({ name: 'pictures', md5 }, url, cache, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+      expect(existsSync(cache)).toBe(false);
+    }));
+});
+
+/** A PNG from the bytes of its rows and, with a palette or transparency, further chunks. */
+function makePng(width: number, depth: number, colorType: number, rows: number[][], chunks: [string, number[]][] = []): Buffer {
+  const chunk = (name: string, data: Uint8Array): Buffer => {
+    const out = Buffer.alloc(12 + data.length);
+    out.writeUInt32BE(data.length);
+    out.write(name, 4, 'latin1');
+    out.set(data, 8);
+    out.writeUInt32BE(crc32(out.subarray(4, 8 + data.length)), 8 + data.length);
+    return out;
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width);
+  header.writeUInt32BE(rows.length, 4);
+  header.set([depth, colorType], 8);
+  return Buffer.concat([
+    Buffer.of(137, 80, 78, 71, 13, 10, 26, 10),
+    chunk('IHDR', header),
+    ...chunks.map(([name, data]) => chunk(name, Uint8Array.from(data))),
+    chunk('IDAT', deflateSync(Buffer.from(rows.flatMap((row) => [0, ...row])))),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
+}
+
 describe('pictures', () => {
+  // Each is three pixels wide: white, black, white.
+  test.each<[string, Buffer]>([
+    ['1 bit', makePng(3, 1, 0, [[0b10100000]])],
+    ['2 bits', makePng(3, 2, 0, [[0b11001100]])],
+    ['4 bits', makePng(3, 4, 0, [[0xf0, 0xf0]])],
+    ['8 bits', makePng(3, 8, 0, [[255, 0, 255]])],
+    ['16 bits', makePng(3, 16, 0, [[255, 255, 0, 0, 255, 255]])],
+    ['grey with alpha', makePng(3, 8, 4, [[0, 0, 0, 255, 255, 255]])],
+    ['RGB', makePng(3, 8, 2, [[255, 255, 255, 0, 0, 0, 255, 255, 255]])],
+    ['RGB with a transparent colour', makePng(3, 8, 2, [[9, 8, 7, 0, 0, 0, 9, 8, 7]], [['tRNS', [0, 9, 0, 8, 0, 7]]])],
+    ['RGBA', makePng(3, 8, 6, [[0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0]])],
+    ['palette of 2 bits', makePng(3, 2, 3, [[0b01000100]], [['PLTE', [0, 0, 0, 255, 255, 255]]])],
+    [
+      'palette with a transparent entry',
+      makePng(
+        3,
+        8,
+        3,
+        [[0, 1, 0]],
+        [
+          ['PLTE', [0, 0, 0, 0, 0, 0]],
+          ['tRNS', [0]],
+        ],
+      ),
+    ],
+  ])('of %s are read', async (kind, bytes) => {
+    const path = join(folder, `${kind}.png`);
+    writeFileSync(path, bytes);
+    const { width, height, data } = await readGrey(path);
+    expect([width, height]).toEqual([3, 1]);
+    for (const [i, v] of [1, 0, 1].entries()) expect(data[i]).toBeCloseTo(v, 6);
+  });
   test('come back from a PNG as the model saw them', async () => {
     const { test: held } = await loadDigits();
     const ink = held.images.subarray(0, 64);
@@ -94,6 +191,7 @@ describe('the command', () => {
       [['predict', join(folder, 'model.safetensors')], /no pictures/],
       [['--data', 'cats'], /digits or fashion-mnist/],
       [['--epochs', '-3'], /epochs/],
+      [['--epochs', '0'], /1 or more/],
     ];
     for (const [args, message] of cases) {
       const { status, stderr } = run(...args);
@@ -102,4 +200,26 @@ describe('the command', () => {
       expect(stderr).not.toMatch(/\n\s+at /);
     }
   }, 60_000);
+  test.skipIf(process.platform === 'win32')(
+    'ends soon when interrupted, and writes nothing',
+    async () => {
+      const out = join(folder, 'interrupted');
+      const child = spawn(process.execPath, [main, '--epochs', '100000', '--out', out]);
+      let stderr = '';
+      let interrupted = false;
+      const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+      child.stderr.on('data', (data: Buffer) => {
+        stderr += String(data);
+        // The fifth epoch is the first with a line.
+        if (interrupted || !/epoch 5:/.test(stderr)) return;
+        interrupted = true; // once: a second one ends the process without a word
+        child.kill('SIGINT');
+      });
+      expect(await ended).toBe(1);
+      expect(stderr).toMatch(/interrupted/);
+      expect(stderr).not.toMatch(/\n\s+at /);
+      expect(existsSync(out)).toBe(false);
+    },
+    60_000,
+  );
 });
