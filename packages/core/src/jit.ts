@@ -1,6 +1,8 @@
 /** jit(): a function of tensors, recorded once per shape and run as one Program. */
 import { isGradEnabled } from './autograd/mode.js';
+import { GradNode } from './autograd/node.js';
 import { type DType, dtypeInfo } from './dtype.js';
+import { AutogradError } from './errors.js';
 import { type CompiledProgram, compileProgram } from './graph/compile.js';
 import { denseStrides, isDense, type Shape, sizeOf } from './graph/layout.js';
 import { currentTrace, Trace, withTrace } from './graph/trace.js';
@@ -31,10 +33,29 @@ export interface JitFunction<A extends readonly unknown[], R> {
   dispose(): void;
 }
 
+/**
+ * Stands on the tape for a result that depends on parameters. The Program has no backward of its own, and losing the
+ * gradient silently would train a wrong model.
+ */
+class JitNode extends GradNode {
+  constructor(name: string) {
+    super(name, [], []);
+  }
+  override backward(): never {
+    throw new AutogradError(`the gradient of a result of ${this.name}, a jit() function, is wanted outside of it`, {
+      op: 'backward',
+      expected: 'backward() or grad() inside the function that is compiled',
+      fix: 'Put the loss and its backward() into the jit() function too; for results without gradient return x.detach(), or use noGrad() inside.',
+    });
+  }
+}
+
 interface OutputSpec {
   readonly shape: Shape;
   readonly strides: readonly number[];
   readonly dtype: DType;
+  /** The traced result had a gradient. */
+  readonly requiresGrad: boolean;
 }
 
 interface Entry {
@@ -108,7 +129,7 @@ function build(
       compiled,
       args: stands.length,
       captured,
-      outputs: outputs.map((t) => ({ shape: t.shape, strides: denseStrides(t.shape), dtype: t.dtype })),
+      outputs: outputs.map((t) => ({ shape: t.shape, strides: denseStrides(t.shape), dtype: t.dtype, requiresGrad: t.requiresGrad })),
       result,
       resultTensors: results.length,
       leafGrads,
@@ -182,6 +203,13 @@ function finish(entry: Entry, tensors: readonly Tensor[], made: readonly Tensor[
     storage.version++;
   }
   for (const { leaf, output } of entry.leafGrads) leaf.grad = output < 0 ? null : made[output];
+  const node = new JitNode(entry.compiled.program.name);
+  for (let k = 0; k < entry.resultTensors; k++) {
+    if (!entry.outputs[k].requiresGrad) continue;
+    made[k].requiresGrad = true;
+    made[k].gradFn = node;
+    made[k].outputIndex = k;
+  }
   return mapTree(entry.result, (k) => made[k]);
 }
 
@@ -190,7 +218,7 @@ function finish(entry: Entry, tensors: readonly Tensor[], made: readonly Tensor[
  * compiled Program from then on. Tensors (also nested in arrays and plain objects) are arguments; numbers, strings and
  * booleans are static; everything else is static by identity. Tensors used from outside are captured: what changes them
  * in place (optimizer steps, running statistics) changes them at every call. Everything else in `fn` happens once, at
- * compile time.
+ * compile time. Gradients are computed inside: backward() from a result outside throws AutogradError.
  * @throws TraceError when `fn` reads the value of a tensor.
  */
 export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): JitFunction<A, R> {

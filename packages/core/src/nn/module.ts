@@ -226,8 +226,7 @@ function label(module: AnyModule, name: string): AnyModule {
   return module;
 }
 
-/** Forgets the gradient of a leaf. */
+/** Forgets the gradient of a leaf. Whoever holds the tensor still has it. */
 export function clearGrad(leaf: Tensor): void {
-  if (currentTrace() === null) leaf.grad?.dispose();
   leaf.grad = null;
 }

@@ -178,14 +178,8 @@ export class Sequential extends Module {
     this.layers = layers;
   }
   override forward(x: Tensor): Tensor {
-    // Tensors between the layers are not the caller's; what the tape needs it keeps itself.
-    let y = x;
-    for (const layer of this.layers) {
-      const next = layer.call(y);
-      if (y !== x && next.storage !== y.storage) y.dispose();
-      y = next;
-    }
-    return y;
+    // Nothing is freed in between: a layer may keep or own what it returns.
+    return this.layers.reduce((y, layer) => layer.call(y), x);
   }
   protected override listKey(_property: string, index: number): string {
     return String(index);

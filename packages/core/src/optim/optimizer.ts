@@ -124,7 +124,6 @@ export abstract class Optimizer<O extends { readonly lr: number }> {
       which.push(i);
     });
     if (grads.length > 0) noGrad(() => this.compiled(grads, which));
-    for (const p of this.parameters()) if (p.grad !== null) p.storage.version++;
   }
   zeroGrad(): void {
     for (const p of this.parameters()) clearGrad(p);

@@ -99,7 +99,6 @@ describe('passes', () => {
     const program = record(() => [sum(randnLike([512, 512]))]);
     const after = splitReductions(program);
     expect(count(after, 'sum')).toBe(2);
-    expect(splitReductions(record(() => [sum(x)]))).toEqual(expect.objectContaining({ nodes: expect.any(Array) as unknown }));
     expect(count(splitReductions(record(() => [sum(x)])), 'sum')).toBe(1);
   });
 });

@@ -107,6 +107,24 @@ describe('a module', () => {
     net.requiresGrad_(false);
     expect(net.call(ones([1, 2])).requiresGrad).toBe(false);
   });
+  test('in a Sequential may return a tensor of its own, which lives on', () => {
+    class Table extends nn.Module {
+      weight = nn.parameter(ones([2]));
+      override forward(): Tensor {
+        return this.weight;
+      }
+    }
+    const table = new Table();
+    new nn.Sequential(table, new nn.ReLU()).call(zeros([1]));
+    expect(sum(table.weight).item()).toBe(2);
+  });
+  test('leaves a gradient that somebody holds alone when it forgets it', () => {
+    const net = new nn.Linear(2, 1);
+    sum(net.call(ones([1, 2]))).backward();
+    const held = net.weight.grad as Tensor;
+    net.zeroGrad();
+    expect(Array.from(held.dataSync())).toEqual([1, 1]);
+  });
   test('names the layer in its errors', () => {
     const net = new Net();
     let error: unknown;
