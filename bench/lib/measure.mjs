@@ -13,7 +13,7 @@ import { Side, SideFailed, SideRefused } from './side.mjs';
  */
 
 /** @type {Protocol} */
-export const FULL = { warmCalls: 3, warmMs: 700, rounds: 5, roundMs: 700, starts: 5, budgetMs: 120_000 };
+export const FULL = { warmCalls: 3, warmMs: 700, rounds: 5, roundMs: 700, starts: 5, budgetMs: 60_000 };
 /** @type {Protocol} */
 export const QUICK = { warmCalls: 2, warmMs: 100, rounds: 3, roundMs: 100, starts: 2, budgetMs: 40_000 };
 
