@@ -1,15 +1,20 @@
 /** jit(): a function of tensors, recorded once per shape and run as one Program. */
 import { isGradEnabled } from './autograd/mode.js';
 import { GradNode } from './autograd/node.js';
+import { SparseGrad } from './autograd/sparse.js';
 import { type DType, dtypeInfo } from './dtype.js';
 import { AutogradError } from './errors.js';
 import { type CompiledProgram, compileProgram } from './graph/compile.js';
 import { denseStrides, isDense, type Shape, sizeOf } from './graph/layout.js';
+import { runObserver } from './graph/observe.js';
 import { currentTrace, Trace, withTrace } from './graph/trace.js';
 import { copy } from './ops/cast.js';
+import type { LeafGradient } from './tensor/base.js';
+import { autocastDType } from './tensor/autocast.js';
 import { defaultDevice } from './tensor/device.js';
 import { signatureOf } from './tensor/dispatch.js';
 import { settleMemory } from './tensor/memory.js';
+import { observer } from './tensor/observe.js';
 import { outsideScopes } from './tensor/scope.js';
 import { Storage } from './tensor/storage.js';
 import { Tensor } from './tensor/tensor.js';
@@ -58,6 +63,12 @@ interface OutputSpec {
   readonly requiresGrad: boolean;
 }
 
+interface LeafResult {
+  readonly leaf: Tensor;
+  readonly output: number;
+  readonly sparse: { readonly isCoalesced: boolean } | null;
+}
+
 interface Entry {
   readonly tokens: readonly unknown[];
   readonly signatures: readonly number[];
@@ -71,11 +82,19 @@ interface Entry {
   /** The function's result with tensors at the places to fill. */
   readonly result: unknown;
   readonly resultTensors: number;
-  /** Leaves whose gradient the function leaves behind, and the output it is, -1 for none. */
-  readonly leafGrads: readonly { readonly leaf: Tensor; readonly output: number }[];
+  /** Leaves whose gradient the function leaves behind, and the output it is, -1 for none; of sparse ones the first of two. */
+  readonly leafGrads: readonly LeafResult[];
   /** Input positions whose content the program changes. */
   readonly updated: readonly number[];
+  /** Looks at the last output after each run; see tensor/observe.ts. */
+  readonly inspect: ((output: Tensor) => void) | null;
   readonly pointers: Float64Array;
+}
+
+/** The tensors a gradient consists of. */
+function tensorsOf(gradient: LeafGradient): readonly Tensor[] {
+  if (gradient === null) return [];
+  return gradient instanceof SparseGrad ? [gradient.indices, gradient.values] : [gradient];
 }
 
 /** Stands for a tensor argument while tracing. */
@@ -85,6 +104,20 @@ function placeholder(trace: Trace, arg: Tensor): Tensor {
   const tensor = new Tensor(storage, arg.shape, denseStrides(arg.shape), 0);
   tensor.requiresGrad = arg.requiresGrad;
   return tensor;
+}
+
+// Guards are made apart from build(): what its closures share would keep the traced function alive as long as its programs.
+
+/** Whether autocast and observation are as now. */
+function sameModes(): () => boolean {
+  const dtype = autocastDType();
+  const mode = observer?.mode;
+  return () => autocastDType() === dtype && observer?.mode === mode;
+}
+/** Whether the gradient at a leaf lies in the memory of this one. */
+function sameGradient(leaf: Tensor, gradient: LeafGradient): () => boolean {
+  const storages = tensorsOf(gradient).map((t) => t.storage);
+  return () => tensorsOf(leaf.leafGradient).every((t, k) => t.storage === storages[k]);
 }
 
 function build(
@@ -99,22 +132,33 @@ function build(
   const stands = tensors.map((t) => placeholder(trace, t));
   const gradEnabled = isGradEnabled();
   try {
-    const result = withTrace(trace, () => outsideScopes(() => fn(...(mapTree(args, (k) => stands[k]) as unknown[]))));
+    const body = (): unknown => outsideScopes(() => fn(...(mapTree(args, (k) => stands[k]) as unknown[])));
+    const watching = observer;
+    trace.addGuard(sameModes());
+    const { result, inspection } = withTrace(trace, () =>
+      watching === null ? { result: body(), inspection: null } : watching.traced(name, body),
+    );
     const results: Tensor[] = [];
     flattenTree(result, results, []);
-    const leafGrads: { leaf: Tensor; output: number }[] = [];
+    const leafGrads: LeafResult[] = [];
     const outputs = results.slice();
     for (const [leaf, before] of trace.leafGrads) {
-      if (before !== null && trace.inputSources.includes(before.storage)) {
+      if (tensorsOf(before).some((t) => trace.inputSources.includes(t.storage))) {
         // The gradient from before the call was read or added to: it must be the same memory at every call.
-        trace.addGuard(() => leaf.grad?.storage === before.storage);
+        trace.addGuard(sameGradient(leaf, before));
       }
       if (!trace.gradsWritten.has(leaf)) continue;
-      const { grad } = leaf;
-      if (grad !== null && grad === before) continue;
-      leafGrads.push({ leaf, output: grad === null ? -1 : outputs.length });
-      if (grad !== null) outputs.push(grad);
+      const { leafGradient } = leaf;
+      if (leafGradient !== null && leafGradient === before) continue;
+      const parts = tensorsOf(leafGradient);
+      leafGrads.push({
+        leaf,
+        output: parts.length === 0 ? -1 : outputs.length,
+        sparse: leafGradient instanceof SparseGrad ? { isCoalesced: leafGradient.isCoalesced } : null,
+      });
+      outputs.push(...parts);
     }
+    if (inspection !== null) outputs.push(inspection.output);
     const program = withTrace(trace, () => trace.finish(outputs.map((t) => trace.operand(t))));
     const compiled = compileProgram(program, defaultDevice());
     const captured = trace.inputSources.slice(stands.length);
@@ -134,10 +178,11 @@ function build(
       resultTensors: results.length,
       leafGrads,
       updated: program.updates.map((u) => u.input),
+      inspect: inspection === null ? null : inspection.verify,
       pointers: new Float64Array(1 + program.inputs.length + outputs.length),
     };
   } finally {
-    for (const [leaf, before] of trace.leafGrads) leaf.grad = before;
+    for (const [leaf, before] of trace.leafGrads) leaf.leafGradient = before;
     trace.abandon();
   }
 }
@@ -193,7 +238,9 @@ function prepare(entry: Entry, tensors: readonly Tensor[]): Tensor[] {
   return outputs.map((spec, i) => {
     const storage = Storage.allocate(defaultDevice(), spec.dtype, sizeOf(spec.shape));
     pointers[base + i] = storage.address;
-    return new Tensor(storage, spec.shape, spec.strides, 0);
+    const make = (): Tensor => new Tensor(storage, spec.shape, spec.strides, 0);
+    // Gradients of leaves belong to the leaves, whatever scope the call is in.
+    return i < entry.resultTensors ? make() : outsideScopes(make);
   });
 }
 
@@ -202,7 +249,14 @@ function finish(entry: Entry, tensors: readonly Tensor[], made: readonly Tensor[
     const storage = input < entry.args ? tensors[input].storage : entry.captured[input - entry.args];
     storage.version++;
   }
-  for (const { leaf, output } of entry.leafGrads) leaf.grad = output < 0 ? null : made[output];
+  for (const { leaf, output, sparse } of entry.leafGrads) {
+    if (sparse !== null) leaf.sparseGrad = new SparseGrad(made[output], made[output + 1], leaf.shape, sparse.isCoalesced);
+    else leaf.grad = output < 0 ? null : made[output];
+  }
+  if (entry.inspect !== null) {
+    using last = made[made.length - 1];
+    entry.inspect(last);
+  }
   const node = new JitNode(entry.compiled.program.name);
   for (let k = 0; k < entry.resultTensors; k++) {
     if (!entry.outputs[k].requiresGrad) continue;
@@ -260,7 +314,8 @@ export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, opti
     if (currentTrace() !== null) return fn(...args);
     const { entry, tensors, temporary } = find(args);
     const made = prepare(entry, tensors);
-    entry.compiled.executable.runSync(entry.pointers);
+    if (runObserver === null) entry.compiled.executable.runSync(entry.pointers);
+    else runObserver.run(entry.compiled, entry.pointers, '');
     for (const t of temporary) t.dispose();
     return finish(entry, tensors, made) as R;
   };
@@ -268,7 +323,8 @@ export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, opti
     if (currentTrace() !== null) return fn(...args);
     const { entry, tensors, temporary } = find(args);
     const made = prepare(entry, tensors);
-    await entry.compiled.executable.run(entry.pointers.slice());
+    if (runObserver === null) await entry.compiled.executable.run(entry.pointers.slice());
+    else runObserver.run(entry.compiled, entry.pointers, '');
     for (const t of temporary) t.dispose();
     const result = finish(entry, tensors, made) as R;
     await settleMemory();

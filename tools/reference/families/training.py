@@ -1,9 +1,9 @@
-"""Normalisation, losses, recurrent cells and optimizers."""
+"""Normalisation, losses and recurrent cells."""
 
 import torch
 import torch.nn.functional as F
 
-from common import Family, cotangent, encode
+from common import Family
 
 
 def normalization():
@@ -92,48 +92,4 @@ def recurrent():
     return fam
 
 
-OPTIMIZERS = [
-    ("SGD", {"lr": 0.1}),
-    ("SGD", {"lr": 0.05, "momentum": 0.9}),
-    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
-    ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5}),
-    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weightDecay": 0.1}),
-    ("SGD", {"lr": 0.1, "weightDecay": 0.1}),
-    ("Adam", {"lr": 0.05}),
-    ("Adam", {"lr": 0.05, "betas": [0.8, 0.95], "eps": 1e-4}),
-    ("Adam", {"lr": 0.05, "weightDecay": 0.1}),
-    ("AdamW", {"lr": 0.05}),
-    ("AdamW", {"lr": 0.05, "weightDecay": 0.2}),
-    ("AdamW", {"lr": 0.02, "betas": [0.7, 0.9], "weightDecay": 0.0}),
-]
-
-
-class Optimizer(Family):
-    """Twenty steps on loss = sum(w * (p - target)^2) + sum(p^4) / 4, w = |cotangent|; params after steps 1, 2, 5, 10, 20."""
-
-    def trajectory(self, name, attrs):
-        params = [self.inputs.uniform([2, 3]), self.inputs.uniform([3])]
-        targets = [self.inputs.uniform([2, 3]), self.inputs.uniform([3])]
-        live = [p.clone().requires_grad_(True) for p in params]
-        names = {"weightDecay": "weight_decay"}
-        optimizer = getattr(torch.optim, name)(live, foreach=False, **{names.get(k, k): v for k, v in attrs.items()})
-        losses, after = [], {}
-        for step in range(1, 21):
-            optimizer.zero_grad()
-            loss = sum((cotangent(p).abs() * (p - t) ** 2).sum() + (p**4).sum() / 4 for p, t in zip(live, targets))
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            if step in (1, 2, 5, 10, 20):
-                after[str(step)] = [p.detach().clone() for p in live]
-        self.cases.append(encode({"op": name, "attrs": attrs, "args": [params, targets], "losses": torch.stack(losses), "after": after}))
-
-
-def optimizer():
-    fam = Optimizer("optimizer", 54)
-    for name, attrs in OPTIMIZERS:
-        fam.trajectory(name, attrs)
-    return fam
-
-
-FAMILIES = [normalization, loss, recurrent, optimizer]
+FAMILIES = [normalization, loss, recurrent]

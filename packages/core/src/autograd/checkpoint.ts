@@ -10,6 +10,7 @@ import { AutogradError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
 import { currentTrace } from '../graph/trace.js';
 import { barrier } from '../ops/cast.js';
+import { bindAutocast } from '../tensor/autocast.js';
 import { defaultGenerator } from '../tensor/generator.js';
 import { outsideScopes, scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -176,6 +177,7 @@ const noSaved: Saved = {
  */
 export function checkpoint<R extends Tensor | readonly Tensor[]>(fn: (...inputs: Tensor[]) => R, ...inputs: Tensor[]): R {
   if (!isGradEnabled()) return fn(...inputs);
-  const frame = new Frame(fn, inputs);
+  // The second run casts as the first did.
+  const frame = new Frame(bindAutocast(fn), inputs);
   return scope(() => frame.run(inputs));
 }

@@ -7,13 +7,20 @@ import { clamp } from '../ops/ternary.js';
 import { abs, sqrt, square } from '../ops/unary.js';
 import { writeInto } from '../ops/write-view.js';
 import { scalarTensor } from '../tensor/dispatch.js';
-import { composite } from '../tensor/scope.js';
+import { composite, outsideScopes } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { noGrad } from './mode.js';
+import { SparseGrad } from './sparse.js';
 
 function gradientsOf(parameters: Tensor | Iterable<Tensor>): Tensor[] {
   const list = parameters instanceof Tensor ? [parameters] : [...parameters];
-  return list.flatMap((parameter) => (parameter.grad === null ? [] : [parameter.grad]));
+  return list.flatMap((parameter) => {
+    const { leafGradient } = parameter;
+    if (!(leafGradient instanceof SparseGrad)) return leafGradient === null ? [] : [leafGradient];
+    // Each element of the gradient must be there once.
+    if (!leafGradient.isCoalesced) parameter.sparseGrad = outsideScopes(() => leafGradient.coalesce());
+    return parameter.sparseGrad === null ? [] : [parameter.sparseGrad.values];
+  });
 }
 
 export interface ClipNormOptions {

@@ -9,14 +9,19 @@ import { AutogradError, ShapeError } from '../errors.js';
 import { formatShape, isDense, shapesEqual, sizeOf } from '../graph/layout.js';
 import { add } from '../ops/binary.js';
 import { copy } from '../ops/cast.js';
+import { indexAdd } from '../ops/scatter.js';
 import { onesLike } from '../ops/create.js';
 import { writeInto } from '../ops/write-view.js';
+import { withAutocast } from '../tensor/autocast.js';
+import { atModulePath, backwardPath } from '../tensor/module-path.js';
+import { observer } from '../tensor/observe.js';
 import { collectMade, registerInScope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { isGradEnabled, setGradEnabled } from './mode.js';
 import type { Edge, GradNode } from './node.js';
 import { edgeOf, LeafNode } from './node.js';
 import { aliasOf } from './saved.js';
+import { RowsNode, SparseGrad } from './sparse.js';
 
 export interface BackwardOptions {
   /** Keeps what was saved, so that the same graph can be walked again. Default: createGraph. */
@@ -130,11 +135,16 @@ class BackwardPass {
   }
 
   private runRule(node: GradNode, grads: readonly (Tensor | null)[]): void {
+    if (node instanceof RowsNode && node.sparse && grads[0] && this.leaveRows(node, grads[0])) return;
     const { edges } = node;
     const needs = edges.map((edge) => edge !== null && this.isWanted(edge));
     const complete = Array.from({ length: node.outputCount }, (_, k) => grads[k] ?? null);
     const made: Tensor[] = [];
-    const outputs = collectMade(made, () => node.backward(complete, needs));
+    const outputs = collectMade(made, () =>
+      atModulePath(backwardPath(node.scope), () =>
+        observer === null ? node.backward(complete, needs) : observer.rule(node, () => node.backward(complete, needs)),
+      ),
+    );
     const fresh = new Set(made);
     for (let k = 0; k < edges.length; k++) {
       const edge = edges[k];
@@ -146,6 +156,27 @@ class BackwardPass {
     }
     for (const tensor of made) if (!this.owned.owns(tensor) && !tensor.kept) tensor.dispose();
     if (!this.retainGraph) node.release();
+  }
+
+  /** Gives a leaf its gradient as rows, if nobody on the way wants it dense. */
+  private leaveRows(node: RowsNode, grad: Tensor): boolean {
+    const end = node.edges[0]?.node;
+    if (this.targets !== null || isGradEnabled() || !(end instanceof LeafNode) || end.hooks !== null) return false;
+    const { leaf } = end;
+    if (!leaf.isDisposed) {
+      const made: Tensor[] = [];
+      collectMade(made, () => atModulePath(backwardPath(node.scope), () => this.accumulateRows(leaf, node.rows(grad), grad)));
+      const left = leaf.sparseGrad;
+      for (const t of made) if (t !== left?.indices && t !== left?.values && t !== leaf.grad && !t.kept) t.dispose();
+    }
+    if (!this.retainGraph) node.release();
+    return true;
+  }
+  private accumulateRows(leaf: Tensor, rows: SparseGrad, grad: Tensor): void {
+    const former = leaf.leafGradient;
+    if (former === null || former.isDisposed) leaf.sparseGrad = rows.values === grad ? rows.mapValues((g) => this.exclusive(g)) : rows;
+    else if (former instanceof SparseGrad) leaf.sparseGrad = former.plus(rows);
+    else writeInto(former, indexAdd(former, 0, rows.indices, rows.values));
   }
 
   private isWanted(edge: Edge): boolean {
@@ -207,8 +238,9 @@ class BackwardPass {
     const recording = isGradEnabled();
     const made: Tensor[] = [];
     collectMade(made, () => {
-      const former = leaf.grad;
+      const former = leaf.leafGradient;
       if (former === null || former.isDisposed) leaf.grad = this.exclusive(grad);
+      else if (former instanceof SparseGrad) leaf.grad = add(former.toDense(), grad);
       else if (recording || former.requiresGrad) leaf.grad = add(former, grad);
       else writeInto(former, add(former, grad));
     });
@@ -254,7 +286,8 @@ function runPass(roots: readonly Root[], targets: readonly Edge[] | null, option
   const createGraph = options.createGraph ?? false;
   const former = setGradEnabled(createGraph);
   try {
-    return new BackwardPass(roots, targets, options.retainGraph ?? createGraph, options.stopAtInputs).run();
+    // Rules run in the dtypes that the forward pass chose.
+    return withAutocast(null, () => new BackwardPass(roots, targets, options.retainGraph ?? createGraph, options.stopAtInputs).run());
   } finally {
     setGradEnabled(former);
   }

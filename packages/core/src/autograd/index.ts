@@ -7,3 +7,4 @@ export { jvp, vjp } from './functional.js';
 export type { HookHandle } from './hooks.js';
 export { enableGrad, isGradEnabled, noGrad } from './mode.js';
 export type { GradHook, GradNode } from './node.js';
+export { SparseGrad } from './sparse.js';

@@ -1,5 +1,6 @@
 /** The tape's nodes. */
 import type { TensorType } from '../graph/primitive.js';
+import { modulePath } from '../tensor/module-path.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Where the gradient of an input goes: to an output of another node. Edges hold nodes, never handles. */
@@ -23,6 +24,8 @@ export abstract class GradNode {
   /** dtypes and shapes of the inputs: what the gradients must look like. */
   readonly inputTypes: readonly TensorType[];
   outputCount = 1;
+  /** Path of the module whose forward recorded it, '' outside modules. */
+  readonly scope: string = modulePath();
   /** Hooks by output. */
   hooks: Map<number, Set<GradHook>> | null = null;
 

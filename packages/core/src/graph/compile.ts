@@ -1,6 +1,7 @@
 /** Programs to steps, and steps to something that runs. */
 
 import { debugLevel, debugPrint } from '../debug.js';
+import { dtypeInfo } from '../dtype.js';
 import { CompilerError } from '../errors.js';
 import type { Address, Kernel, Step } from '../ir/kernel.js';
 import { printSteps } from '../ir/print.js';
@@ -74,7 +75,8 @@ function kernelSteps(call: Extract<Call, { kind: 'kernel' }>, addressOf: (v: Val
     const whole = input.layout.offset === 0 && isDense(input.layout) && sizeOf(input.layout.shape) === sizeOf(input.value.shape);
     if (!whole || from.slot !== to.slot || from.offset !== to.offset) steps.push(...copySteps(input, from, to));
   }
-  if (call.kernel.parts.length > 0) steps.push({ kind: 'call', kernel: call.kernel, args: call.args.map(addressOf), work: call.work });
+  if (call.kernel.parts.length > 0)
+    steps.push({ kind: 'call', kernel: call.kernel, args: call.args.map(addressOf), work: call.work, origin: call.origin });
   return steps;
 }
 
@@ -123,6 +125,11 @@ function relocate(steps: readonly Step[], base: (slot: number) => Address, depth
   return walk(steps);
 }
 
+/** Bytes of a result, which may be a view of a larger or smaller value. */
+function bytesRead({ value, layout }: Operand): number {
+  return sizeOf(layout.shape) * dtypeInfo[value.dtype].bytes;
+}
+
 /** Control flow: its bodies are compiled like programs and placed into the parent's steps and arena. */
 class ControlLowering {
   readonly bytes: number;
@@ -143,7 +150,7 @@ class ControlLowering {
     };
     reserve(Math.max(0, ...this.bodies.map((b) => b.arenaBytes)));
     const looped = this.kind === 'cond' ? null : node.subprograms[node.subprograms.length - 1];
-    this.scratch = (looped?.outputs ?? []).map((o) => reserve(bytesOf(o.value)));
+    this.scratch = (looped?.outputs ?? []).map((o) => reserve(bytesRead(o)));
     this.flag = reserve(1);
     this.bytes = bytes;
   }
@@ -194,7 +201,7 @@ class ControlLowering {
     });
     const state = outputs.slice(0, carries);
     const xs = inputs.slice(consts + carries).map((a, i) => stepped(a, bytesOf(body.inputs[consts + carries + i])));
-    const ys = outputs.slice(carries).map((a, i) => stepped(a, bytesOf(body.outputs[carries + i].value)));
+    const ys = outputs.slice(carries).map((a, i) => stepped(a, bytesRead(body.outputs[carries + i])));
     return [
       ...state.flatMap((to, i) => copy(node.outputs[i], inputs[consts + i], to)),
       {

@@ -305,6 +305,28 @@ class Fuser {
     for (const other of this.groups) if (other.needs.has(group)) for (const g of all) other.needs.add(g);
   }
 
+  /**
+   * Joins groups that read a state element by element with the group that overwrites it so: the state is read once, and
+   * nobody waits for its last reader.
+   */
+  mergeUpdates(program: Program): void {
+    for (const update of program.updates) {
+      const input = program.inputs[update.input];
+      const made = this.producer.get(update.value.value);
+      for (const reader of [...this.groups]) {
+        const writer = made && this.groupOf.get(made);
+        if (!writer || writer === reader || writer.reduced !== null || !this.canMerge(writer, reader)) continue;
+        if (this.readsInOrder(writer, input) !== false && this.readsInOrder(reader, input) === true) this.merge(writer, reader);
+      }
+    }
+  }
+  /** Whether a group reads a value element by element, in order; null when it does not read it. */
+  private readsInOrder(group: Group, value: Value): boolean | null {
+    const reads = group.nodes.flatMap((node) => collectReads(node, [], this.inlined)).filter((read) => read.value === value);
+    if (reads.length === 0) return null;
+    return reads.every((read) => read.inOrder && isWhole(read.operand));
+  }
+
   private canMerge(a: Group, b: Group): boolean {
     if (a.kind !== 'loops' || b.kind !== 'loops' || !shapesEqual(a.shape, b.shape)) return false;
     if ((a.reduced === null) !== (b.reduced === null) || a.reduced?.some((r, i) => r !== b.reduced?.[i])) return false;
@@ -333,5 +355,6 @@ export function fuse(program: Program, options: { readonly enabled: boolean } = 
     if (node.outputs.length > 0 && inlined.has(node.outputs[0])) continue;
     fuser.add(node);
   }
+  if (options.enabled) fuser.mergeUpdates(program);
   return { groups: fuser.groups, inlined };
 }

@@ -1,7 +1,7 @@
 /** Memory planning: every value of a program gets a place, most of them in one arena that is reused over time. */
 import { dtypeInfo } from '../dtype.js';
 import type { Address } from '../ir/kernel.js';
-import { sizeOf } from './layout.js';
+import { isDense, sizeOf } from './layout.js';
 import type { Value } from './program.js';
 import type { Schedule } from './schedule.js';
 
@@ -55,7 +55,8 @@ export function planMemory(
       const last = lastUse.get(value) ?? i;
       const dying = call.kind === 'kernel' ? call.inPlace.filter((p) => p.output === value).map((p) => p.input) : [];
       if (call.kind === 'kernel' && call.alias?.output === value && !call.args.includes(call.alias.input.value)) {
-        dying.push(call.alias.input.value);
+        // Elements that move on the way (a transposed input) cannot be copied within one memory.
+        if (isDense(call.alias.input.layout)) dying.push(call.alias.input.value);
       }
       const host = dying.find((input) => {
         const block = blockOf.get(input);

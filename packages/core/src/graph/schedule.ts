@@ -1,13 +1,14 @@
 /** From a fused program to kernel calls over values: execution order, state updates in place, horizontal fusion. */
 import { CompilerError } from '../errors.js';
 import { ExprBuilder } from '../ir/expr.js';
-import type { Kernel, KernelParam, Part } from '../ir/kernel.js';
+import type { CallOrigin, Kernel, KernelParam, Part } from '../ir/kernel.js';
 import { copyNode } from './copy.js';
 import { KernelEmitter, ParamTable } from './emit.js';
 import { type Fusion, fuse, type Group } from './fuse.js';
 import { denseLayout, isDense, sizeOf } from './layout.js';
 import { lowerContract } from './lower-contract.js';
 import { lowerLoops } from './lower-loops.js';
+import { originOf } from './origin.js';
 import type { GraphNode, Operand, Program, Value } from './program.js';
 
 /** One kernel with the values behind its parameters, or a control-flow node. */
@@ -17,6 +18,7 @@ export type Call =
       readonly kernel: Kernel;
       readonly args: readonly Value[];
       readonly work: number;
+      readonly origin: CallOrigin;
       /** Output that starts as a copy of an input, in its memory where possible. */
       readonly alias: { readonly output: Value; readonly input: Operand } | null;
       /** Pairs (output, input) that may share memory: each element is read just before it is written. */
@@ -220,12 +222,32 @@ function lowerGroup(group: Group, fusion: Fusion, stored: ReadonlySet<Value>): C
     const { emitter, part, work, multiPass } = lowerLoops(group, fusion.inlined, stored);
     if (part.grid === 0) return [];
     const inPlace = inPlacePairs(group, emitter, fusion, multiPass);
-    return [{ kind: 'kernel', kernel: kernel(emitter.parameters, [part]), args: emitter.arguments, work, alias: null, inPlace }];
+    return [
+      {
+        kind: 'kernel',
+        kernel: kernel(emitter.parameters, [part]),
+        args: emitter.arguments,
+        work,
+        origin: originOf(group.nodes, fusion.inlined, emitter.arguments, [part]),
+        alias: null,
+        inPlace,
+      },
+    ];
   }
   if (group.kind === 'contract') {
     const { emitter, part, work } = lowerContract(group, fusion.inlined, stored);
     if (sizeOf(group.shape) === 0) return [];
-    return [{ kind: 'kernel', kernel: kernel(emitter.parameters, [part]), args: emitter.arguments, work, alias: null, inPlace: [] }];
+    return [
+      {
+        kind: 'kernel',
+        kernel: kernel(emitter.parameters, [part]),
+        args: emitter.arguments,
+        work,
+        origin: originOf(group.nodes, fusion.inlined, emitter.arguments, [part]),
+        alias: null,
+        inPlace: [],
+      },
+    ];
   }
   const [node] = group.nodes;
   const { lowering } = node.primitive;
@@ -246,6 +268,7 @@ function lowerGroup(group: Group, fusion: Fusion, stored: ReadonlySet<Value>): C
     },
     args: emitter.arguments,
     work: stage.work ?? elements * 8,
+    origin: originOf(group.nodes, fusion.inlined, emitter.arguments, []),
     alias: i === 0 ? alias : null,
     inPlace: [],
   }));
@@ -270,6 +293,12 @@ function lowerSinks(groups: readonly Group[], fusion: Fusion, stored: ReadonlySe
     kernel: { name, params: shared.params.parameters, parts },
     args: shared.params.arguments,
     work,
+    origin: originOf(
+      groups.flatMap((g) => g.nodes),
+      fusion.inlined,
+      shared.params.arguments,
+      parts,
+    ),
     alias: null,
     inPlace,
   };

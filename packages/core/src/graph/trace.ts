@@ -1,5 +1,6 @@
 /** Recording: while a trace is active, primitives become nodes of a Program instead of running. */
 import { TraceError } from '../errors.js';
+import type { LeafGradient } from '../tensor/base.js';
 import type { Storage } from '../tensor/storage.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { denseLayout, isDense, type Layout, type Shape, sizeOf } from './layout.js';
@@ -39,7 +40,7 @@ export class Trace {
   /** What each storage holds at this point of the trace. */
   private readonly current = new Map<Storage, Value>();
   private readonly written = new Set<Storage>();
-  private readonly leaves = new Map<Tensor, Tensor | null>();
+  private readonly leaves = new Map<Tensor, LeafGradient>();
   /** Leaves whose `.grad` was set while tracing. */
   readonly gradsWritten = new Set<Tensor>();
   /** Facts the trace took for granted; a compiled function checks them before each run. */
@@ -52,7 +53,7 @@ export class Trace {
   }
 
   /** Leaves whose `.grad` was read or set while tracing, with the gradient they had before. */
-  get leafGrads(): ReadonlyMap<Tensor, Tensor | null> {
+  get leafGrads(): ReadonlyMap<Tensor, LeafGradient> {
     return this.leaves;
   }
   /** Captured storages, by position of their input. */
@@ -60,16 +61,16 @@ export class Trace {
     return this.sources;
   }
 
-  /** Called when the `.grad` of a leaf is read: the Program depends on whether there was one. */
-  readLeafGrad(leaf: Tensor, before: Tensor | null): void {
+  /** Called when the gradient of a leaf is read: the Program depends on whether there was one, and on its form. */
+  readLeafGrad(leaf: Tensor, before: LeafGradient): void {
     const { outermost } = this;
     if (outermost.leaves.has(leaf)) return;
     outermost.leaves.set(leaf, before);
-    const had = before !== null;
-    outermost.guards.push(() => (leaf.grad !== null) === had);
+    const had = before?.constructor;
+    outermost.guards.push(() => leaf.leafGradient?.constructor === had);
   }
-  /** Called when the `.grad` of a leaf is set. What was there before does not matter when nobody read it. */
-  writeLeafGrad(leaf: Tensor, before: Tensor | null): void {
+  /** Called when the gradient of a leaf is set. What was there before does not matter when nobody read it. */
+  writeLeafGrad(leaf: Tensor, before: LeafGradient): void {
     const { outermost } = this;
     if (!outermost.leaves.has(leaf)) outermost.leaves.set(leaf, before);
     outermost.gradsWritten.add(leaf);
@@ -80,7 +81,7 @@ export class Trace {
     return t;
   }
   addGuard(holds: () => boolean): void {
-    this.guards.push(holds);
+    this.outermost.guards.push(holds);
   }
 
   /** Declares `storage` as an input of the Program. */

@@ -1,19 +1,17 @@
-/** Layers with parameters. Shapes, defaults and initial values are PyTorch's. */
-import { noGrad } from '../autograd/mode.js';
-import { ArgumentError } from '../errors.js';
-import type { Shape } from '../graph/layout.js';
+/** Linear layers, and layers that only change shapes. Shapes, defaults and initial values are PyTorch's. */
+import { ShapeError } from '../errors.js';
+import { formatShape, normalizeAxis } from '../graph/layout.js';
 import { add } from '../ops/binary.js';
-import { type ConvOptions, conv1d, conv2d } from '../ops/conv.js';
-import { empty, full, ones, zeros } from '../ops/create.js';
-import { embedding } from '../ops/gather.js';
-import { linear } from '../ops/matmul.js';
-import { batchNorm, layerNorm } from '../ops/normalization.js';
-import { type PadMode, pad } from '../ops/pad.js';
-import { randn } from '../ops/random.js';
-import { writeInto } from '../ops/write-view.js';
+import { empty } from '../ops/create.js';
+import { type PairwiseDistanceOptions, pairwiseDistance } from '../ops/loss-metric.js';
+import { linear, matmul } from '../ops/matmul.js';
+import { cosineSimilarity } from '../ops/statistics.js';
+import { flatten, permute, reshape } from '../ops/view.js';
+import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkCount, kaimingUniform, uniformInit } from './init.js';
-import { buffer, Module, parameter } from './module.js';
+import { checkCount, describe } from './check.js';
+import * as init from './init.js';
+import { Module, parameter } from './module.js';
 
 export interface BiasOption {
   /** Whether there is a bias. Default true. */
@@ -21,198 +19,130 @@ export interface BiasOption {
 }
 
 /** A bias uniform in ±1/sqrt(fanIn). */
-function biasOf(size: number, fanIn: number): Tensor {
+export function biasOf(size: number, fanIn: number): Tensor {
   const bound = fanIn > 0 ? 1 / Math.sqrt(fanIn) : 0;
-  return parameter(uniformInit(empty([size]), -bound, bound));
+  return parameter(init.uniform(empty([size]), -bound, bound));
 }
 
 /** `y = x Wᵀ + b` over the last axis: [..., in] to [..., out]; weight [out, in]. */
 export class Linear extends Module {
   weight: Tensor;
   bias: Tensor | null;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
   constructor(inFeatures: number, outFeatures: number, { bias = true }: BiasOption = {}) {
     super();
     checkCount('Linear', 'inFeatures', inFeatures);
     checkCount('Linear', 'outFeatures', outFeatures);
-    this.weight = parameter(kaimingUniform(empty([outFeatures, inFeatures]), { a: Math.sqrt(5) }));
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
+    this.weight = parameter(init.kaimingUniform(empty([outFeatures, inFeatures]), { a: Math.sqrt(5) }));
     this.bias = bias ? biasOf(outFeatures, inFeatures) : null;
   }
   override forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
   }
+  override extraRepr(): string {
+    return describe([], { inFeatures: this.inFeatures, outFeatures: this.outFeatures, bias: this.bias !== null });
+  }
 }
 
-export interface ConvLayerOptions extends ConvOptions, BiasOption {
-  readonly paddingMode?: 'zeros' | Exclude<PadMode, 'constant'>;
-}
-
-abstract class ConvNd extends Module {
+/** `y[o] = aᵀ W[o] b + bias[o]`: [..., in1] and [..., in2] to [..., out]; weight [out, in1, in2]. */
+export class Bilinear extends Module<[a: Tensor, b: Tensor]> {
   weight: Tensor;
   bias: Tensor | null;
-  private readonly options: ConvOptions;
-  private readonly mode: Exclude<PadMode, 'constant'> | null;
-  private readonly around: readonly number[];
-
-  constructor(op: string, inChannels: number, outChannels: number, kernel: readonly number[], options: ConvLayerOptions) {
+  constructor(in1Features: number, in2Features: number, outFeatures: number, { bias = true }: BiasOption = {}) {
     super();
-    const { bias = true, paddingMode = 'zeros', groups = 1, ...rest } = options;
-    checkCount(op, 'inChannels', inChannels);
-    checkCount(op, 'outChannels', outChannels);
-    checkCount(op, 'groups', groups);
-    for (const k of kernel) checkCount(op, 'kernelSize', k);
-    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new ArgumentError(`${inChannels} and ${outChannels} channels in ${groups} groups`, {
-        op,
-        received: groups,
-        expected: 'a divisor of both channel counts',
+    checkCount('Bilinear', 'in1Features', in1Features);
+    checkCount('Bilinear', 'in2Features', in2Features);
+    checkCount('Bilinear', 'outFeatures', outFeatures);
+    const bound = 1 / Math.sqrt(in1Features);
+    this.weight = parameter(init.uniform(empty([outFeatures, in1Features, in2Features]), -bound, bound));
+    this.bias = bias ? biasOf(outFeatures, in1Features) : null;
+  }
+  override forward(a: Tensor, b: Tensor): Tensor {
+    const [out, in1, in2] = this.weight.shape;
+    const lead = a.shape.slice(0, -1);
+    if (a.shape[a.ndim - 1] !== in1 || b.shape[b.ndim - 1] !== in2 || formatShape(lead) !== formatShape(b.shape.slice(0, -1))) {
+      throw new ShapeError(`inputs of shapes ${formatShape(a.shape)} and ${formatShape(b.shape)}`, {
+        op: 'Bilinear',
+        received: [a.shape, b.shape],
+        expected: `[..., ${in1}] and [..., ${in2}]`,
       });
     }
-    this.weight = parameter(kaimingUniform(empty([outChannels, inChannels / groups, ...kernel]), { a: Math.sqrt(5) }));
-    this.bias = bias ? biasOf(outChannels, (inChannels / groups) * kernel.reduce((n, k) => n * k, 1)) : null;
-    if (paddingMode === 'zeros') {
-      this.mode = null;
-      this.around = [];
-      this.options = { ...rest, groups };
-      return;
-    }
-    const { padding = 0 } = rest;
-    if (typeof padding === 'string')
-      throw new ArgumentError(`padding '${padding}' with paddingMode '${paddingMode}'`, { op, expected: 'padding in numbers' });
-    const sizes = kernel.map((_, i) => (typeof padding === 'number' ? padding : (padding[i] ?? 0)));
-    this.mode = paddingMode;
-    this.around = [...sizes].reverse().flatMap((p) => [p, p]);
-    this.options = { ...rest, padding: 0, groups };
+    const { weight, bias } = this;
+    return composite('bilinear', () => {
+      const left = matmul(reshape(a, [-1, in1]), reshape(permute(weight, [1, 0, 2]), [in1, out * in2]));
+      const y = matmul(reshape(left, [-1, out, in2]), reshape(b, [-1, in2, 1]));
+      const shaped = reshape(y, [...lead, out]);
+      return bias === null ? shaped : add(shaped, bias);
+    });
   }
-  protected convolve(op: typeof conv2d, x: Tensor): Tensor {
-    const padded = this.mode === null ? x : pad(x, this.around, { mode: this.mode });
-    return op(padded, this.weight, this.bias, this.options);
+  override extraRepr(): string {
+    const [outFeatures, in1Features, in2Features] = this.weight.shape;
+    return describe([], { in1Features, in2Features, outFeatures, bias: this.bias !== null });
   }
 }
 
-/** Convolution over [N, C, L]; weight [out, in / groups, k]. */
-export class Conv1d extends ConvNd {
-  constructor(inChannels: number, outChannels: number, kernelSize: number, options: ConvLayerOptions = {}) {
-    super('Conv1d', inChannels, outChannels, [kernelSize], options);
-  }
+/** Passes its input on. */
+export class Identity extends Module {
   override forward(x: Tensor): Tensor {
-    return this.convolve(conv1d, x);
+    return x;
   }
 }
 
-/** Convolution over [N, C, H, W]; weight [out, in / groups, kh, kw]. */
-export class Conv2d extends ConvNd {
-  constructor(inChannels: number, outChannels: number, kernelSize: number | readonly [number, number], options: ConvLayerOptions = {}) {
-    super('Conv2d', inChannels, outChannels, typeof kernelSize === 'number' ? [kernelSize, kernelSize] : kernelSize, options);
-  }
-  override forward(x: Tensor): Tensor {
-    return this.convolve(conv2d, x);
-  }
-}
-
-export interface BatchNormLayerOptions {
-  readonly eps?: number;
-  /** Weight of the batch in the running statistics. */
-  readonly momentum?: number;
-  /** Whether there are scale and shift. */
-  readonly affine?: boolean;
-  /** Without running statistics those of the batch serve in evaluation too. */
-  readonly trackRunningStats?: boolean;
-}
-
-abstract class BatchNormNd extends Module {
-  weight: Tensor | null;
-  bias: Tensor | null;
-  runningMean: Tensor | null;
-  runningVar: Tensor | null;
-  numBatchesTracked: Tensor | null;
-  private readonly eps: number;
-  private readonly momentum: number;
-  private readonly ranks: readonly number[];
-
-  constructor(
-    ranks: readonly number[],
-    numFeatures: number,
-    { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormLayerOptions,
-  ) {
+/** Joins the axes from startDim to endDim; by default all but the batch. */
+export class Flatten extends Module {
+  private readonly startDim: number;
+  private readonly endDim: number;
+  constructor(startDim = 1, endDim = -1) {
     super();
-    checkCount('BatchNorm', 'numFeatures', numFeatures);
-    this.ranks = ranks;
-    this.eps = eps;
-    this.momentum = momentum;
-    this.weight = affine ? parameter(ones([numFeatures])) : null;
-    this.bias = affine ? parameter(zeros([numFeatures])) : null;
-    this.runningMean = trackRunningStats ? buffer(zeros([numFeatures])) : null;
-    this.runningVar = trackRunningStats ? buffer(ones([numFeatures])) : null;
-    this.numBatchesTracked = trackRunningStats ? buffer(zeros([], { dtype: 'int64' })) : null;
+    this.startDim = startDim;
+    this.endDim = endDim;
   }
   override forward(x: Tensor): Tensor {
-    if (!this.ranks.includes(x.ndim)) {
-      throw new ArgumentError(`an input of ${x.ndim} dimensions`, {
-        op: this.constructor.name,
-        received: x.shape,
-        expected: `${this.ranks.join(' or ')} dimensions`,
-      });
-    }
-    const counter = this.numBatchesTracked;
-    if (this.training && counter !== null) noGrad(() => writeInto(counter, add(counter, 1)));
-    const training = this.training || this.runningMean === null;
-    return batchNorm(x, this.runningMean, this.runningVar, this.weight, this.bias, { training, momentum: this.momentum, eps: this.eps });
+    return flatten(x, this.startDim, this.endDim);
+  }
+  override extraRepr(): string {
+    return describe([], { startDim: this.startDim, endDim: this.endDim });
   }
 }
-/** Batch normalization over [N, C] or [N, C, L]. */
-export class BatchNorm1d extends BatchNormNd {
-  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
-    super([2, 3], numFeatures, options);
+/** Splits axis `dim` into the given shape. */
+export class Unflatten extends Module {
+  private readonly dim: number;
+  private readonly shape: readonly number[];
+  constructor(dim: number, shape: readonly number[]) {
+    super();
+    this.dim = dim;
+    this.shape = [...shape];
   }
-}
-/** Batch normalization over [N, C, H, W]. */
-export class BatchNorm2d extends BatchNormNd {
-  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
-    super([4], numFeatures, options);
+  override forward(x: Tensor): Tensor {
+    return reshape(x, x.shape.toSpliced(normalizeAxis(this.dim, x.ndim, 'Unflatten'), 1, ...this.shape));
+  }
+  override extraRepr(): string {
+    return describe([], { dim: this.dim, unflattenedSize: this.shape });
   }
 }
 
-/** Normalization over the last axes, with scale and shift. */
-export class LayerNorm extends Module {
-  weight: Tensor | null;
-  bias: Tensor | null;
-  private readonly normalizedShape: Shape;
-  private readonly eps: number;
-  constructor(
-    normalizedShape: number | Shape,
-    {
-      eps = 1e-5,
-      elementwiseAffine = true,
-      bias = true,
-    }: BiasOption & { readonly eps?: number; readonly elementwiseAffine?: boolean } = {},
-  ) {
+/** The cosine of the angle between vectors along `dim`. */
+export class CosineSimilarity extends Module<[a: Tensor, b: Tensor]> {
+  private readonly options: { readonly dim?: number; readonly eps?: number };
+  constructor(options: { readonly dim?: number; readonly eps?: number } = {}) {
     super();
-    this.normalizedShape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape];
-    this.eps = eps;
-    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape)) : null;
-    this.bias = elementwiseAffine && bias ? parameter(zeros(this.normalizedShape)) : null;
+    this.options = options;
   }
-  override forward(x: Tensor): Tensor {
-    return layerNorm(x, this.normalizedShape, this.weight, this.bias, { eps: this.eps });
+  override forward(a: Tensor, b: Tensor): Tensor {
+    return cosineSimilarity(a, b, this.options);
   }
 }
-
-/** Rows of a table by index: [...] of ints to [..., embeddingDim]; weight [numEmbeddings, embeddingDim], normal. */
-export class Embedding extends Module {
-  weight: Tensor;
-  private readonly paddingIdx: number | null;
-  constructor(numEmbeddings: number, embeddingDim: number, { paddingIdx = null }: { readonly paddingIdx?: number | null } = {}) {
+/** The p-norm of the difference of vectors along the last axis. */
+export class PairwiseDistance extends Module<[a: Tensor, b: Tensor]> {
+  private readonly options: PairwiseDistanceOptions;
+  constructor(options: PairwiseDistanceOptions = {}) {
     super();
-    checkCount('Embedding', 'numEmbeddings', numEmbeddings);
-    checkCount('Embedding', 'embeddingDim', embeddingDim);
-    this.paddingIdx = paddingIdx;
-    this.weight = parameter(randn([numEmbeddings, embeddingDim]));
-    if (paddingIdx !== null) {
-      const row = paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
-      noGrad(() => writeInto(this.weight.detach().select(0, row), full([embeddingDim], 0)));
-    }
+    this.options = options;
   }
-  override forward(index: Tensor): Tensor {
-    return embedding(index, this.weight, { paddingIdx: this.paddingIdx });
+  override forward(a: Tensor, b: Tensor): Tensor {
+    return pairwiseDistance(a, b, this.options);
   }
 }

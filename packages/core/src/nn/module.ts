@@ -1,9 +1,10 @@
 /** Modules: parameters, buffers and sub-modules, found by walking the properties of an object. */
 
+import type { HookHandle } from '../autograd/hooks.js';
 import { noGrad } from '../autograd/mode.js';
 import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, ShapeError, TriremeError } from '../errors.js';
-import { formatShape, shapesEqual } from '../graph/layout.js';
+import { formatShape, shapesEqual, sizeOf } from '../graph/layout.js';
 import { currentTrace } from '../graph/trace.js';
 import { cast } from '../ops/cast.js';
 import { setRequiresGrad } from '../ops/create.js';
@@ -12,6 +13,8 @@ import { TensorBase } from '../tensor/base.js';
 import { withModulePath } from '../tensor/dispatch.js';
 import { keep } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { ForwardHook, ForwardPreHook, FullBackwardHook, ModuleHook, ModuleHooks } from './hooks.js';
+import { hookHandle, runHooked, sameHooks } from './hooks.js';
 
 const parameterTensors = new WeakSet<TensorBase>();
 const bufferTensors = new WeakMap<TensorBase, { readonly persistent: boolean }>();
@@ -29,9 +32,9 @@ export function buffer(t: Tensor, { persistent = true }: { readonly persistent?:
   return keep(t);
 }
 
-/** `runningMean` becomes `running_mean`: parameters and buffers go by PyTorch's names in state dicts. */
-function stateKey(property: string): string {
-  return property.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+/** Whether `t` was given to {@link parameter}. */
+export function isParameter(t: TensorBase): boolean {
+  return parameterTensors.has(t);
 }
 
 export interface LoadOptions {
@@ -46,6 +49,8 @@ export interface LoadResult {
 /** What modules of any signature have in common. */
 export type AnyModule = Module<never, unknown>;
 
+const noHooks: ModuleHooks<AnyModule> = [];
+
 /**
  * Base of all layers and models. Assign parameters ({@link parameter}), buffers ({@link buffer}), modules and arrays of
  * modules to properties; they are found by name, in the order of assignment.
@@ -56,15 +61,17 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
   /** The name under which the module was found last, for errors and profiles. */
   private pathName = '';
   private childrenNamed = false;
+  private hooks: ModuleHooks<AnyModule> = noHooks;
 
   abstract forward(...args: Args): Out;
 
-  /** Runs forward; errors name the path of the layer. */
+  /** Runs forward and the hooks around it; errors name the path of the layer. */
   call(...args: Args): Out {
+    const { hooks } = this;
     const trace = currentTrace();
     if (trace !== null) {
       const { training } = this;
-      trace.addGuard(() => this.training === training);
+      trace.addGuard(() => this.training === training && sameHooks(this.hooks, hooks));
     }
     if (!this.childrenNamed) {
       this.childrenNamed = true;
@@ -72,7 +79,9 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     }
     return withModulePath(this.pathName || this.constructor.name, () => {
       try {
-        return this.forward(...args);
+        if (hooks.length === 0) return this.forward(...args);
+        const self = this as unknown as AnyModule;
+        return runHooked(self, hooks, args, (current) => this.forward(...(current as unknown as Args))) as Out;
       } catch (error) {
         if (error instanceof TriremeError) error.atLayer(this.pathName || this.constructor.name);
         throw error;
@@ -80,19 +89,53 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     });
   }
 
-  /** The modules directly below, with their names. */
+  /**
+   * Calls `hook` before each forward. Inside jit() hooks run while the function is traced, as all of its code does; adding
+   * or removing one traces it anew.
+   */
+  registerForwardPreHook(hook: ForwardPreHook<AnyModule>): HookHandle {
+    return this.addHook({ kind: 'forwardPre', run: hook });
+  }
+  /** Calls `hook` after each forward. */
+  registerForwardHook(hook: ForwardHook<AnyModule>): HookHandle {
+    return this.addHook({ kind: 'forward', run: hook });
+  }
+  /** Calls `hook` in each backward pass with the gradients towards this module's inputs and outputs. */
+  registerFullBackwardHook(hook: FullBackwardHook<AnyModule>): HookHandle {
+    return this.addHook({ kind: 'backward', run: hook });
+  }
+  private addHook(hook: ModuleHook<AnyModule>): HookHandle {
+    this.hooks = [...this.hooks, hook];
+    return hookHandle(
+      hook,
+      () => this.hooks,
+      (hooks) => {
+        this.hooks = hooks.length === 0 ? noHooks : hooks;
+      },
+    );
+  }
+
+  /** The modules directly below, with their names in state dicts. */
   *namedChildren(): Generator<[string, AnyModule]> {
-    for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Module) yield [name, label(value, name)];
+    for (const [property, value] of Object.entries(this)) {
+      if (value instanceof Module) yield [this.stateName(property), label(value, property)];
       else if (Array.isArray(value)) {
         for (const [i, item] of value.entries())
-          if (item instanceof Module) yield [this.listKey(name, i), label(item, this.listKey(name, i))];
+          if (item instanceof Module) yield [this.listKey(this.stateName(property), i), label(item, this.listKey(property, i))];
       }
     }
+  }
+  /** The name of a property in state dicts, PyTorch's: `runningMean` is `running_mean`. Dictionaries leave keys as they are. */
+  protected stateName(property: string): string {
+    return property.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
   }
   /** The name of module i of an array property; Sequential and ModuleList leave the property's name out. */
   protected listKey(property: string, index: number): string {
     return `${property}.${index}`;
+  }
+  /** To be called when modules came or went after the first call, so that errors name them. */
+  protected childrenChanged(): void {
+    this.childrenNamed = false;
   }
   children(): AnyModule[] {
     return Array.from(this.namedChildren(), ([, module]) => module);
@@ -114,7 +157,8 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
       for (const [name, value] of Object.entries(module)) {
         if (!(value instanceof TensorBase) || seen.has(value) || !wanted(value)) continue;
         seen.add(value);
-        yield [path ? `${path}.${stateKey(name)}` : stateKey(name), value as Tensor];
+        const key = module.stateName(name);
+        yield [path ? `${path}.${key}` : key, value as Tensor];
       }
     }
   }
@@ -130,6 +174,53 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
   }
   buffers(): Tensor[] {
     return Array.from(this.namedBuffers(), ([, t]) => t);
+  }
+
+  /** How many numbers the parameters hold; with `trainable` only those that require gradients. */
+  parameterCount({ trainable = false }: { readonly trainable?: boolean } = {}): number {
+    return this.parameters().reduce((n, p) => n + (trainable && !p.requiresGrad ? 0 : sizeOf(p.shape)), 0);
+  }
+
+  /** The module at a path of names, `encoder.0`; '' is this module. @throws ArgumentError when there is none */
+  getSubmodule(path: string): AnyModule {
+    return found('getSubmodule', path, this.namedModules());
+  }
+  /** The parameter of this name in {@link namedParameters}. @throws ArgumentError when there is none */
+  getParameter(name: string): Tensor {
+    return found('getParameter', name, this.namedParameters());
+  }
+  /** The buffer of this name in {@link namedBuffers}. @throws ArgumentError when there is none */
+  getBuffer(name: string): Tensor {
+    return found('getBuffer', name, this.namedBuffers());
+  }
+  /** Sets property `name` to a tensor marked by {@link buffer}. Assigning `this.name = buffer(t)` is the same. */
+  registerBuffer(name: string, t: Tensor, options: { readonly persistent?: boolean } = {}): void {
+    Object.assign(this, { [name]: buffer(t, options) });
+  }
+  /** Sets property `name` to a tensor marked by {@link parameter}. Assigning `this.name = parameter(t)` is the same. */
+  registerParameter(name: string, t: Tensor | null): void {
+    Object.assign(this, { [name]: t === null ? null : parameter(t) });
+  }
+  /** Sets property `name` to a module, as an assignment does. */
+  registerModule(name: string, module: AnyModule): void {
+    Object.assign(this, { [name]: module });
+    this.childrenChanged();
+  }
+
+  /** Settings shown by toString(), `inFeatures=2, outFeatures=3`. */
+  extraRepr(): string {
+    return '';
+  }
+  /** The tree of modules, one a line. */
+  toString(): string {
+    return printTree(this as unknown as AnyModule, this.collapsesEqual());
+  }
+  /** Whether toString() shows equal neighbours once, `(0-3): 4 x …`. */
+  protected collapsesEqual(): boolean {
+    return false;
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   /** Parameters and persistent buffers by name. The tensors are the live ones, not copies. */
@@ -215,10 +306,41 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
   /** Frees the memory of all parameters and buffers now. */
   dispose(): void {
     for (const t of [...this.parameters(), ...this.buffers()]) {
-      t.grad?.dispose();
+      t.leafGradient?.dispose();
       t.dispose();
     }
   }
+}
+
+function printTree(module: AnyModule, collapse: boolean): string {
+  const own = module.extraRepr();
+  const lines: { from: string; to: string; count: number; text: string }[] = [];
+  for (const [name, child] of module.namedChildren()) {
+    const text = child.toString().replaceAll('\n', '\n  ');
+    const last = lines[lines.length - 1];
+    if (collapse && last?.text === text) {
+      last.to = name;
+      last.count++;
+    } else lines.push({ from: name, to: name, count: 1, text });
+  }
+  const children = lines.map(({ from, to, count, text }) =>
+    count === 1 ? `  (${from}): ${text}` : `  (${from}-${to}): ${count} x ${text}`,
+  );
+  if (children.length === 0 && !own.startsWith('(')) return `${module.constructor.name}(${own})`;
+  return [`${module.constructor.name}(`, ...(own === '' ? [] : [`  ${own}`]), ...children, ')'].join('\n');
+}
+
+function found<T>(op: string, name: string, all: Iterable<[string, T]>): T {
+  const names: string[] = [];
+  for (const [key, value] of all) {
+    if (key === name) return value;
+    names.push(key);
+  }
+  throw new ArgumentError(`nothing is named '${name}'`, {
+    op,
+    received: name,
+    expected: `one of ${names.slice(0, 12).join(', ')}${names.length > 12 ? ' …' : ''}`,
+  });
 }
 
 function label(module: AnyModule, name: string): AnyModule {

@@ -1,6 +1,7 @@
 /** Activation functions, composed of elementwise operations that the compiler fuses. */
 import { ShapeError } from '../errors.js';
 import { formatShape, normalizeAxis } from '../graph/layout.js';
+import { raised } from '../tensor/autocast.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, div, gt, logicalOr, lt, maximum, minimum, mul, sub } from './binary.js';
@@ -37,8 +38,9 @@ export interface SoftplusOptions {
   readonly threshold?: number;
 }
 /** `log(1 + exp(beta * x)) / beta`. */
-export function softplus(x: Tensor, { beta = 1, threshold = 20 }: SoftplusOptions = {}): Tensor {
+export function softplus(input: Tensor, { beta = 1, threshold = 20 }: SoftplusOptions = {}): Tensor {
   return composite('softplus', () => {
+    const x = raised(input);
     const scaled = beta === 1 ? x : mul(x, beta);
     // max(z, 0) + log1p(exp(-|z|)) never overflows, and the shared gradient of maximum at 0 is the right one.
     const smooth = add(maximum(scaled, 0), log1p(exp(neg(abs(scaled)))));

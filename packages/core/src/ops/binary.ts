@@ -6,6 +6,7 @@ import { DTypeError } from '../errors.js';
 import { shapesEqual } from '../graph/layout.js';
 import type { Primitive, VjpContext } from '../graph/primitive.js';
 import type { BinaryOp, Expr, ExprBuilder } from '../ir/expr.js';
+import { raised } from '../tensor/autocast.js';
 import { apply1 } from '../tensor/dispatch.js';
 import { Tensor } from '../tensor/tensor.js';
 import { copysignElement, floorDivideElement, hypotElement, intPowElement, logaddexpElement, remainderElement } from './binary-elements.js';
@@ -303,10 +304,15 @@ function sqrtOf(x: Tensor): Tensor {
   return sqrt(x);
 }
 
+function raisedOperand(x: TensorOrScalar): TensorOrScalar {
+  return x instanceof Tensor ? raised(x) : x;
+}
+
 /**
- * `a ** b`. Whole-number operands give whole numbers (a negative exponent then truncates to 0, except of 1 and -1).
+ * `base ** exponent`. Whole-number operands give whole numbers (a negative exponent then truncates to 0, except of 1 and -1).
  */
-export function pow(a: TensorOrScalar, b: TensorOrScalar): Tensor {
+export function pow(base: TensorOrScalar, exponent: TensorOrScalar): Tensor {
+  const [a, b] = [raisedOperand(base), raisedOperand(exponent)];
   if (a instanceof Tensor && typeof b === 'number' && isFloat(a.dtype)) {
     const special = specialPowers.get(b);
     if (special !== undefined) return special(a);

@@ -5,7 +5,8 @@ import { apply1 } from '../tensor/dispatch.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { computeType, pointwise } from './define.js';
 
-const castPrimitive = pointwise<{ readonly dtype: DType }>({
+/** For records of casts that were computed before. */
+export const castPrimitive = pointwise<{ readonly dtype: DType }>({
   name: 'cast',
   arity: 1,
   dtype: (_, { dtype }) => dtype,

@@ -5,6 +5,7 @@ import { dtypeInfo, isFloat, promoteTypes, promoteWithNumber } from '../dtype.js
 import { ArgumentError, DTypeError } from '../errors.js';
 import type { Shape } from '../graph/layout.js';
 import { broadcastShapes, shapesEqual } from '../graph/layout.js';
+import { autocastDType } from '../tensor/autocast.js';
 import { scalarTensor } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -59,9 +60,10 @@ export function widen(x: Tensor): Tensor {
   return isHalf(x.dtype) ? cast(x, 'float32') : x;
 }
 
-/** Computes in {@link widen}ed precision and gives the result in the tensor's dtype. */
+/** Computes in {@link widen}ed precision and gives the result in the tensor's dtype; inside autocast the result stays wide. */
 export function widened(x: Tensor, compute: (wide: Tensor) => Tensor): Tensor {
-  return isHalf(x.dtype) ? composite('widened', () => cast(compute(widen(x)), x.dtype)) : compute(x);
+  if (!isHalf(x.dtype)) return compute(x);
+  return composite('widened', () => (autocastDType() === null ? cast(compute(widen(x)), x.dtype) : compute(widen(x))));
 }
 
 /** The operand as a tensor of `dtype`. */

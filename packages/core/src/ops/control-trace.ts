@@ -9,6 +9,7 @@ import { definePrimitive } from '../graph/primitive.js';
 import type { Operand, Program, Value } from '../graph/program.js';
 import { currentTrace, newValue, Trace, withTrace } from '../graph/trace.js';
 import { modulePath, tracedTensor } from '../tensor/dispatch.js';
+import { observer } from '../tensor/observe.js';
 import { outsideScopes } from '../tensor/scope.js';
 import { Storage } from '../tensor/storage.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -195,7 +196,9 @@ export function recordControl(
   const attributes: Attrs = { ...attrs, outputs: types.map((t) => ({ dtype: t.dtype, shape: t.shape })) };
   const values = trace.record(controlPrimitives[kind], operands, attributes, modulePath(), aligned.programs);
   state.forEach((s, i) => trace.write(s, values[i]));
-  return values.slice(state.length).map((value) => tracedTensor(trace, value));
+  const results = values.slice(state.length).map((value) => tracedTensor(trace, value));
+  observer?.operation(kind, args, results);
+  return results;
 }
 
 /** Whether gradients must be recorded for these arguments and free tensors. */

@@ -11,6 +11,7 @@ import { ArgumentError, AutogradError, ShapeError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
 import type { TensorType } from '../graph/primitive.js';
 import { currentTrace } from '../graph/trace.js';
+import { bindAutocast } from '../tensor/autocast.js';
 import { readSync } from '../tensor/data.js';
 import { Tensor } from '../tensor/tensor.js';
 import { add } from './binary.js';
@@ -82,10 +83,12 @@ function gradients(results: readonly Tensor[], weights: readonly Tensor[], targe
  */
 export function cond(
   predicate: Tensor,
-  whenTrue: (...inputs: Tensor[]) => readonly Tensor[],
-  whenFalse: (...inputs: Tensor[]) => readonly Tensor[],
+  thenDo: (...inputs: Tensor[]) => readonly Tensor[],
+  elseDo: (...inputs: Tensor[]) => readonly Tensor[],
   inputs: readonly Tensor[] = [],
 ): Tensor[] {
+  // Branches run again in the backward pass, and cast there as here.
+  const [whenTrue, whenFalse] = [bindAutocast(thenDo), bindAutocast(elseDo)];
   if (predicate.numel !== 1)
     throw new ShapeError(`a condition of shape ${formatShape(predicate.shape)}`, {
       op: 'cond',
@@ -219,7 +222,7 @@ export type ScanBody = (carry: Tensor[], x: Tensor[]) => readonly [carry: readon
  * @throws ShapeError when the carry changes its type or the inputs differ in length.
  */
 export function scan(
-  body: ScanBody,
+  step: ScanBody,
   init: readonly Tensor[],
   xs: readonly Tensor[],
   { length, reverse = false }: ScanOptions = {},
@@ -232,7 +235,8 @@ export function scan(
       expected: 'one length along axis 0, or { length }',
     });
   }
-  if (currentTrace() === null) return scanNow(body, init, xs, steps, reverse);
+  if (currentTrace() === null) return scanNow(step, init, xs, steps, reverse);
+  const body = bindAutocast(step);
   const before = tapePosition();
   const probe = traceScan(body, init, xs);
   const free = isGradEnabled() ? freeTensors([probe.body], before) : [];

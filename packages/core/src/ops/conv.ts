@@ -1,6 +1,7 @@
 /** Convolutions over one, two and three spatial dimensions, channels first. */
 import { ArgumentError, ShapeError } from '../errors.js';
 import { formatShape } from '../graph/layout.js';
+import { loweredAll, loweredLike } from '../tensor/autocast.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add } from './binary.js';
@@ -90,7 +91,7 @@ function withBias(y: Tensor, bias: Tensor | null, n: number, op: string): Tensor
       expected: `[${y.shape[1]}], one value an output channel`,
     });
   }
-  return add(y, reshape(bias, [bias.shape[0], ...new Array<number>(n).fill(1)]));
+  return add(y, reshape(loweredLike(bias, y), [bias.shape[0], ...new Array<number>(n).fill(1)]));
 }
 
 /** Padding in front of and behind each dimension. */
@@ -116,10 +117,11 @@ function paddings(options: ConvOptions, kernel: readonly number[], { stride, dil
   return each.map((p) => [p, p]);
 }
 
-function convolve(n: number, x: Tensor, weight: Tensor, bias: Tensor | null, options: ConvOptions): Tensor {
+function convolve(n: number, signal: Tensor, kernel: Tensor, bias: Tensor | null, options: ConvOptions): Tensor {
   const op = `conv${n}d`;
   const g = geometry(options, n, op);
   return composite(op, () => {
+    const [x, weight] = loweredAll([signal, kernel]);
     const { input, added } = batched(x, n, op);
     checkWeight(input, weight, 1, g.groups, n, op);
     const kernelSize = weight.shape.slice(2);
@@ -151,7 +153,7 @@ function convolve(n: number, x: Tensor, weight: Tensor, bias: Tensor | null, opt
   });
 }
 
-function convolveTransposed(n: number, x: Tensor, weight: Tensor, bias: Tensor | null, options: ConvTransposeOptions): Tensor {
+function convolveTransposed(n: number, signal: Tensor, kernel: Tensor, bias: Tensor | null, options: ConvTransposeOptions): Tensor {
   const op = `convTranspose${n}d`;
   const g = geometry(options, n, op);
   const padding = perDimension(options.padding, n, 0, op, 'padding');
@@ -162,6 +164,7 @@ function convolveTransposed(n: number, x: Tensor, weight: Tensor, bias: Tensor |
     }
   });
   return composite(op, () => {
+    const [x, weight] = loweredAll([signal, kernel]);
     const { input, added } = batched(x, n, op);
     checkWeight(input, weight, 0, g.groups, n, op);
     const kernelSize = weight.shape.slice(2);

@@ -4,6 +4,7 @@ import { recordGrad } from '../autograd/record.js';
 import { CompilerError } from '../errors.js';
 import type { Primitive } from '../graph/primitive.js';
 import { noAttrs } from '../graph/primitive.js';
+import { withAutocast } from '../tensor/autocast.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -35,7 +36,8 @@ export interface GradientComposite {
  */
 export function withGradient(rule: GradientComposite): Tensor {
   return composite(rule.name, () => {
-    const [output, ...extras] = noGrad(() => rule.forward());
+    // The rule fits the dtypes of its inputs: inside autocast they are cast before, not on the way.
+    const [output, ...extras] = noGrad(() => withAutocast(null, () => rule.forward()));
     if (isGradEnabled() && rule.inputs.some((x) => x.requiresGrad)) {
       recordGrad(tapeEntry(rule, extras.length), noAttrs, [...rule.inputs, ...extras], [output]);
     }

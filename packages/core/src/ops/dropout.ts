@@ -3,7 +3,7 @@ import { ArgumentError } from '../errors.js';
 import type { Shape } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { ge, mul } from './binary.js';
+import { add, ge, mul } from './binary.js';
 import { requireKind } from './common.js';
 import { rand } from './random.js';
 import { where } from './ternary.js';
@@ -36,4 +36,22 @@ export function featureDropout(x: Tensor, p = 0.5, training = true): Tensor {
       x.shape.map((extent, axis) => (axis < 2 ? extent : 1)),
     ),
   );
+}
+
+/** Where the units of self-normalising networks saturate: the limit of selu towards minus infinity. */
+const saturation = -1.7580993408473766;
+
+/**
+ * Dropout that keeps mean and variance of standard normal inputs (Klambauer et al., arXiv:1706.02515): what is dropped becomes
+ * selu's lower limit, and the result is scaled and shifted. `channels` drops whole channels of x [N, C, ...].
+ */
+export function alphaDropout(x: Tensor, p = 0.5, training = true, { channels = false }: { readonly channels?: boolean } = {}): Tensor {
+  checked(x, p, 'alphaDropout');
+  if (!training || p === 0) return x;
+  return composite('alphaDropout', () => {
+    if (p === 1) return mul(x, 0);
+    const maskShape = channels ? x.shape.map((extent, axis) => (axis < 2 ? extent : 1)) : x.shape;
+    const scale = 1 / Math.sqrt((1 - p) * (1 + p * saturation * saturation));
+    return add(mul(where(ge(rand(maskShape), p), x, saturation), scale), -scale * saturation * p);
+  });
 }

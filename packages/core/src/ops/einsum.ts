@@ -3,6 +3,7 @@
 import { promoteTypes } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { formatShape } from '../graph/layout.js';
+import { loweredAll } from '../tensor/autocast.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './binary.js';
@@ -133,7 +134,8 @@ function pair(left: Named, right: Named, needed: ReadonlySet<string>, order: rea
   const names = [...all.filter((n) => needed.has(n) && !order.includes(n)), ...order.filter((n) => all.includes(n) && needed.has(n))];
   if (names.length === all.length) return multiply(a, b, names);
   const label = (n: string): number => all.indexOf(n);
-  return { tensor: contract(a.tensor, a.names.map(label), b.tensor, b.names.map(label), names.map(label)), names };
+  const [x, y] = loweredAll([a.tensor, b.tensor]);
+  return { tensor: contract(x, a.names.map(label), y, b.names.map(label), names.map(label)), names };
 }
 
 /**

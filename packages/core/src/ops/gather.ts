@@ -6,14 +6,12 @@ import type { TensorType } from '../graph/primitive.js';
 import { apply1 } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { eq } from './binary.js';
-import { broadcastTo, stopGradient } from './common.js';
+import { broadcastTo } from './common.js';
 import { primitive } from './define.js';
 import { zerosOf } from './fill.js';
 import { indexAdd, scatterAdd } from './scatter.js';
 import { clampIndex, wrapIndex } from './statements.js';
-import { where } from './ternary.js';
-import { expand, reshape } from './view.js';
+import { reshape } from './view.js';
 
 type AxisAttrs = { readonly axis: number };
 
@@ -120,27 +118,4 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
 /** The elements of the flat tensor at `index`, in the shape of `index`. */
 export function take(x: Tensor, index: Tensor): Tensor {
   return composite('take', () => reshape(indexSelect(reshape(x, [-1]), 0, reshape(index, [-1])), index.shape));
-}
-
-export interface EmbeddingOptions {
-  /** A row that no gradient reaches. */
-  readonly paddingIdx?: number | null;
-}
-/** Rows of `weight` [count, features] by index [...]: [..., features]. */
-export function embedding(index: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
-  if (weight.shape.length !== 2) {
-    throw new ShapeError(`a weight of shape ${formatShape(weight.shape)}`, {
-      op: 'embedding',
-      received: weight.shape,
-      expected: 'two dimensions, [count, features]',
-    });
-  }
-  requireIndex(index, 'embedding');
-  return composite('embedding', () => {
-    const [count, features] = weight.shape;
-    const rows = reshape(indexSelect(weight, 0, reshape(index, [-1])), [...index.shape, features]);
-    if (paddingIdx === null || !rows.requiresGrad) return rows;
-    const padding = reshape(eq(index, paddingIdx < 0 ? paddingIdx + count : paddingIdx), [...index.shape, 1]);
-    return where(expand(padding, rows.shape), stopGradient(rows), rows);
-  });
 }

@@ -1,5 +1,18 @@
 /** Every operation, as functions. */
 export {
+  type BoxFormat,
+  batchedNms,
+  boxArea,
+  boxConvert,
+  boxIou,
+  clipBoxes,
+  completeBoxIou,
+  distanceBoxIou,
+  generalizedBoxIou,
+  type NmsOptions,
+  nms,
+} from './boxes.js';
+export {
   celu,
   elu,
   type GeluOptions,
@@ -87,9 +100,12 @@ export {
   zeros,
   zerosLike,
 } from './create.js';
-export { dropout, featureDropout } from './dropout.js';
+export { alphaDropout, dropout, featureDropout } from './dropout.js';
 export { einsum } from './einsum.js';
-export { type EmbeddingOptions, embedding, gather, indexSelect, take, takeAlongDim } from './gather.js';
+export { type EmbeddingBagMode, type EmbeddingBagOptions, type EmbeddingOptions, embedding, embeddingBag } from './embedding.js';
+export { gather, indexSelect, take, takeAlongDim } from './gather.js';
+export { fold2d } from './fold.js';
+export { affineGrid, type GridSampleOptions, gridSample } from './grid-sample.js';
 export {
   type IndexItem,
   type IndexList,
@@ -103,24 +119,8 @@ export {
 } from './indexing.js';
 export { type InterpolateMode, type InterpolateOptions, interpolate } from './interpolate.js';
 export { concat, diag, diagEmbed, meshgrid, oneHot, repeat, repeatInterleave, roll, stack, tile, trace, tril, triu } from './join.js';
-export {
-  type BceWithLogitsOptions,
-  bce,
-  bceWithLogits,
-  type ClassificationOptions,
-  type CrossEntropyOptions,
-  crossEntropy,
-  huberLoss,
-  type KlDivOptions,
-  klDiv,
-  type LossOptions,
-  l1Loss,
-  marginRankingLoss,
-  mseLoss,
-  nllLoss,
-  type Reduction,
-  smoothL1Loss,
-} from './loss.js';
+export * from './loss.js';
+export { type LocalResponseNormOptions, localResponseNorm } from './local-response.js';
 export { type AddmmOptions, addmm, bmm, dot, linear, matmul, mm, mv, outer } from './matmul.js';
 export { type BatchNormOptions, batchNorm, type EpsOptions, groupNorm, instanceNorm, layerNorm, rmsNorm } from './normalization.js';
 export { type PadMode, type PadOptions, pad } from './pad.js';
@@ -136,8 +136,10 @@ export {
   avgPool1d,
   avgPool2d,
   avgPool3d,
+  type LPPoolOptions,
   lpPool1d,
   lpPool2d,
+  lpPool3d,
   type MaxPoolOptions,
   maxPool1d,
   maxPool2d,
@@ -161,6 +163,7 @@ export {
   uniform_,
 } from './random.js';
 export { type Axes, all, amax, amin, any, countNonzero, mean, prod, sum } from './reduce.js';
+export { addRows, selectRows, setRows } from './rows.js';
 export { cummax, cummin, cumprod, cumsum, diff, logcumsumexp } from './scan.js';
 export {
   indexAdd,
@@ -260,6 +263,7 @@ export {
   tanh,
   trunc,
 } from './unary.js';
+export { type MaxUnpoolOptions, maxUnpool1d, maxUnpool2d, maxUnpool3d } from './unpool.js';
 export {
   broadcastTo,
   clone,
@@ -295,5 +299,5 @@ export {
   unbind,
   unfold,
 } from './view-slice.js';
-export { pixelShuffle, pixelUnshuffle, type UnfoldOptions, unfold2d } from './vision.js';
+export { channelShuffle, pixelShuffle, pixelUnshuffle, type UnfoldOptions, unfold2d } from './vision.js';
 export { replaceView } from './write-view.js';

@@ -3,6 +3,7 @@ import { promoteTypes } from '../dtype.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import type { Shape } from '../graph/layout.js';
 import { formatShape, reshapeLayout, sizeOf } from '../graph/layout.js';
+import { loweredAll, loweredLike } from '../tensor/autocast.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, mul } from './binary.js';
@@ -15,7 +16,8 @@ function mismatch(a: Shape, b: Shape, op: string, expected: string): ShapeError 
 }
 
 /** Both operands in their common dtype. */
-function meet(a: Tensor, b: Tensor, op: string): [Tensor, Tensor] {
+function meet(first: Tensor, second: Tensor, op: string): readonly [Tensor, Tensor] {
+  const [a, b] = loweredAll([first, second]);
   if (a.dtype === b.dtype && a.dtype !== 'bool') return [a, b];
   const dtype = promoteTypes(a.dtype, b.dtype);
   if (dtype === 'bool') throw new DTypeError('truth values have no products', { op, received: 'bool', expected: 'float or int tensors' });
@@ -137,7 +139,7 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
     const source = rows ?? input;
     const lead = source.shape.slice(0, -1).map((_, i) => 2 + i);
     const product = contract(source, [...lead, 0], w, [1, 0], [...lead, 1]);
-    const biased = bias === null ? product : add(product, bias);
+    const biased = bias === null ? product : add(product, loweredLike(bias, product));
     return rows === null ? biased : reshape(biased, [...input.shape.slice(0, -1), w.shape[0]]);
   });
 }
@@ -153,6 +155,7 @@ export function addmm(c: Tensor, a: Tensor, b: Tensor, { beta = 1, alpha = 1 }: 
   return composite('addmm', () => {
     const product = mm(a, b);
     const scaled = alpha === 1 ? product : mul(product, alpha);
-    return beta === 0 ? scaled : add(beta === 1 ? c : mul(c, beta), scaled);
+    const added = loweredLike(c, product);
+    return beta === 0 ? scaled : add(beta === 1 ? added : mul(added, beta), scaled);
   });
 }

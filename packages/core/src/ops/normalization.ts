@@ -4,6 +4,7 @@ import { isGradEnabled } from '../autograd/mode.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import type { Shape } from '../graph/layout.js';
 import { formatShape } from '../graph/layout.js';
+import { autocastDType, raised } from '../tensor/autocast.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, mul, sub } from './binary.js';
@@ -43,7 +44,11 @@ function standardize(
 ): Tensor {
   if (isHalf(x.dtype)) {
     const float = (t: Tensor | null): Tensor | null => (t === null ? null : cast(t, 'float32'));
-    return composite(name, () => cast(standardize(name, widen(x), axes, float(weight), float(bias), eps, observe), x.dtype));
+    return composite(name, () => {
+      const wide = standardize(name, widen(x), axes, float(weight), float(bias), eps, observe);
+      // Inside autocast layers stay in float32; batch normalization sits between convolutions and follows its input.
+      return autocastDType() !== null && name !== 'batchNorm' ? wide : cast(wide, x.dtype);
+    });
   }
   const inputs = [x, ...(weight === null ? [] : [weight]), ...(bias === null ? [] : [bias])];
   const biasShape = bias?.shape ?? [];
@@ -109,9 +114,10 @@ export function layerNorm(
 }
 
 /** Divides each sample by the root of its mean square (Zhang and Sennrich, arXiv:1910.07467). */
-export function rmsNorm(x: Tensor, normalizedShape: number | Shape, weight: Tensor | null = null, { eps }: EpsOptions = {}): Tensor {
-  const axes = trailingAxes(x, normalizedShape, 'rmsNorm');
+export function rmsNorm(input: Tensor, normalizedShape: number | Shape, weight: Tensor | null = null, { eps }: EpsOptions = {}): Tensor {
+  const axes = trailingAxes(input, normalizedShape, 'rmsNorm');
   return composite('rmsNorm', () => {
+    const x = raised(input);
     // PyTorch's default is the rounding unit of the dtype.
     const epsilon =
       eps ?? ({ float16: 2 ** -10, bfloat16: 2 ** -7, float64: 2 ** -52 } as Partial<Record<string, number>>)[x.dtype] ?? 2 ** -23;
@@ -174,8 +180,8 @@ export function instanceNorm(x: Tensor, weight: Tensor | null = null, bias: Tens
 export interface BatchNormOptions extends EpsOptions {
   /** Normalize by the statistics of the batch and update the running ones, instead of using those. */
   readonly training?: boolean;
-  /** Weight of the new statistics in the running ones; null averages nothing and keeps them. */
-  readonly momentum?: number;
+  /** Weight of the new statistics in the running ones: a number, or a 0-d tensor where it changes between steps. */
+  readonly momentum?: number | Tensor;
 }
 
 /**
@@ -205,7 +211,8 @@ export function batchNorm(
       const rstd = rsqrt(add(spread, eps));
       const factor = scale === null ? rstd : mul(rstd, scale);
       const scaled = mul(sub(x, center), factor);
-      return shift === null ? scaled : add(scaled, shift);
+      const shifted = shift === null ? scaled : add(scaled, shift);
+      return autocastDType() === null ? shifted : cast(shifted, x.dtype);
     }
     const count = countAlong(x.shape, axes);
     if (count < 2) {
@@ -223,6 +230,6 @@ export function batchNorm(
   });
 }
 
-function updateRunning(running: Tensor, batch: Tensor, momentum: number): void {
+function updateRunning(running: Tensor, batch: Tensor, momentum: number | Tensor): void {
   assign(running, cast(lerp(running, reshape(batch, running.shape), momentum), running.dtype));
 }

@@ -442,32 +442,25 @@ export function adaptiveMaxPool3d(
   return adaptiveMaxPool(3, x, outputSize, options.returnIndices);
 }
 
+export interface LPPoolOptions {
+  /** Default: the window's size. */
+  readonly stride?: number | readonly number[];
+  readonly ceilMode?: boolean;
+}
+
 /** The p-norm of each window, `(sum of x ** p) ** (1 / p)`, over the last `n` dimensions. */
-function lpPool(
-  n: number,
-  x: Tensor,
-  p: number,
-  kernelSize: number | readonly number[],
-  options: Omit<AvgPoolOptions, 'countIncludePad' | 'divisorOverride'>,
-): Tensor {
+function lpPool(n: number, x: Tensor, p: number, kernelSize: number | readonly number[], options: LPPoolOptions): Tensor {
   return composite(`lpPool${n}d`, () => {
     const total = avgPool(n, pow(x, p), kernelSize, { ...options, divisorOverride: 1 });
     return pow(mul(sign(total), relu(abs(total))), 1 / p);
   });
 }
-export function lpPool1d(
-  x: Tensor,
-  p: number,
-  kernelSize: number | readonly number[],
-  options: { readonly stride?: number; readonly ceilMode?: boolean } = {},
-): Tensor {
+export function lpPool1d(x: Tensor, p: number, kernelSize: number | readonly number[], options: LPPoolOptions = {}): Tensor {
   return lpPool(1, x, p, kernelSize, options);
 }
-export function lpPool2d(
-  x: Tensor,
-  p: number,
-  kernelSize: number | readonly number[],
-  options: { readonly stride?: number; readonly ceilMode?: boolean } = {},
-): Tensor {
+export function lpPool2d(x: Tensor, p: number, kernelSize: number | readonly number[], options: LPPoolOptions = {}): Tensor {
   return lpPool(2, x, p, kernelSize, options);
+}
+export function lpPool3d(x: Tensor, p: number, kernelSize: number | readonly number[], options: LPPoolOptions = {}): Tensor {
+  return lpPool(3, x, p, kernelSize, options);
 }

@@ -11,12 +11,12 @@ const weyl0 = 0x9e3779b9;
 const weyl1 = 0xbb67ae85;
 const rounds = 10;
 
-/** Words 0 and 1 of the block with counter [i, 0, stream, domain tensor], as i32. */
-function philoxWords({ b, load }: ElementContext, i: Expr): readonly [Expr, Expr] {
+/** The four words of the block with counter [i, round, stream, domain tensor], as i32. Input 0 is the generator's state. */
+export function philoxWords({ b, load }: ElementContext, i: Expr, round = b.i32(0)): readonly [Expr, Expr, Expr, Expr] {
   let [key0, key1] = [load(0, [b.i32(0)]), load(0, [b.i32(1)])];
-  let [x0, x1, x2, x3] = [i, b.i32(0), load(0, [b.i32(2)]), b.i32(philoxDomain.tensor)];
+  let [x0, x1, x2, x3] = [i, round, load(0, [b.i32(2)]), b.i32(philoxDomain.tensor)];
   const xor3 = (a: Expr, c: Expr, d: Expr) => b.binary('xor', b.binary('xor', a, c), d);
-  for (let round = 0; round < rounds; round++) {
+  for (let mixing = 0; mixing < rounds; mixing++) {
     const high0 = b.binary('mulHiU', x0, b.i32(multiplier0));
     const low0 = b.mul(x0, b.i32(multiplier0));
     const high1 = b.binary('mulHiU', x2, b.i32(multiplier1));
@@ -25,11 +25,11 @@ function philoxWords({ b, load }: ElementContext, i: Expr): readonly [Expr, Expr
     key0 = b.add(key0, b.i32(weyl0));
     key1 = b.add(key1, b.i32(weyl1));
   }
-  return [x0, x1];
+  return [x0, x1, x2, x3];
 }
 
 /** The upper `bits` bits of a word as a number of `type`, times 2^-bits: in [0, 1). */
-function fraction(b: ExprBuilder, word: Expr, bits: number, type: 'f32' | 'f64', plus = 0): Expr {
+export function fraction(b: ExprBuilder, word: Expr, bits: number, type: 'f32' | 'f64', plus = 0): Expr {
   const whole = b.cast(b.binary('shrU', word, b.i32(32 - bits)), type);
   return b.mul(plus === 0 ? whole : b.add(whole, b.const(type, plus)), b.const(type, 2 ** -bits));
 }
@@ -41,7 +41,7 @@ function fraction53(b: ExprBuilder, word0: Expr, word1: Expr): Expr {
   return b.mul(b.add(b.mul(high, b.const('f64', 2 ** 26)), low), b.const('f64', 2 ** -53));
 }
 
-function random(name: string, element: (ctx: ElementContext, words: readonly [Expr, Expr], dtype: DType) => Expr): Primitive {
+function random(name: string, element: (ctx: ElementContext, words: readonly [Expr, Expr, Expr, Expr], dtype: DType) => Expr): Primitive {
   return primitive<{ readonly length: number; readonly dtype: DType }>({
     name,
     infer: (_, { length, dtype }) => [{ dtype, shape: [length] }],

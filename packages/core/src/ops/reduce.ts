@@ -7,6 +7,7 @@ import type { Shape } from '../graph/layout.js';
 import { formatShape, normalizeAxes, sizeOf } from '../graph/layout.js';
 import type { Primitive, VjpContext } from '../graph/primitive.js';
 import type { ReduceOp } from '../ir/kernel.js';
+import { raised } from '../tensor/autocast.js';
 import { apply1 } from '../tensor/dispatch.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { div, eq, mul } from './binary.js';
@@ -109,12 +110,14 @@ function accumulateType(dtype: DType): DType {
 
 /** Sum over `dim` (all axes when absent). Whole numbers and truth values give int64. The sum of nothing is 0. */
 export function sum(x: Tensor, dim?: Axes, keepdim = false): Tensor {
-  return reduce(sumPrimitive, x, reductionAxes(x, dim, 'sum'), keepdim, accumulateType(x.dtype));
+  const source = raised(x);
+  return reduce(sumPrimitive, source, reductionAxes(x, dim, 'sum'), keepdim, accumulateType(source.dtype));
 }
 
 /** Product over `dim`. The product of nothing is 1. */
 export function prod(x: Tensor, dim?: Axes, keepdim = false): Tensor {
-  return reduce(prodPrimitive, x, reductionAxes(x, dim, 'prod'), keepdim, accumulateType(x.dtype));
+  const source = raised(x);
+  return reduce(prodPrimitive, source, reductionAxes(x, dim, 'prod'), keepdim, accumulateType(source.dtype));
 }
 
 /** Number of elements along `axes`. */

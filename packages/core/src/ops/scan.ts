@@ -7,6 +7,7 @@ import { normalizeAxis, sizeOf } from '../graph/layout.js';
 import type { LoopsContext, Primitive, VjpContext } from '../graph/primitive.js';
 import type { Expr, LoopVar } from '../ir/expr.js';
 import type { Stmt } from '../ir/kernel.js';
+import { raised } from '../tensor/autocast.js';
 import { apply, apply1 } from '../tensor/dispatch.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -221,11 +222,11 @@ function run(p: Primitive, x: Tensor, dim: number): Tensor {
 
 /** Running sum along `dim`. Whole numbers and truth values give int64. */
 export function cumsum(x: Tensor, dim: number): Tensor {
-  return run(cumsumPrimitive, x, dim);
+  return run(cumsumPrimitive, raised(x), dim);
 }
 /** Running product along `dim`. Whole numbers and truth values give int64. */
 export function cumprod(x: Tensor, dim: number): Tensor {
-  return run(cumprodPrimitive, x, dim);
+  return run(cumprodPrimitive, raised(x), dim);
 }
 /** Running `log(sum(exp(x)))` along `dim`. */
 export function logcumsumexp(x: Tensor, dim: number): Tensor {

@@ -157,7 +157,7 @@ function indexedPart(source: Tensor, shape: Shape): Tensor {
 }
 
 /** Adds slices: out[index[i]] += source[i] along the axis. Columns next to one another move together. */
-const indexAddPrimitive = primitive<AxisAttrs>({
+export const indexAddPrimitive = primitive<AxisAttrs>({
   name: 'indexAdd',
   infer(inputs, { axis }) {
     const [target, index, source] = inputs;

@@ -131,7 +131,7 @@ function logSoftmaxOf(real: Tensor, axes: readonly number[]): Tensor {
 
 /** Softmax of `-x`. */
 export function softmin(x: Tensor, dim = -1): Tensor {
-  return softmax(neg(x), dim);
+  return composite('softmin', () => softmax(neg(x), dim));
 }
 
 /** Position of the first extreme along one axis, int32; NaN counts as the extreme. */

@@ -6,13 +6,19 @@ import { contractPrimitives } from './contract.js';
 import { controlPrimitives } from './control-trace.js';
 import { convPrimitives } from './conv-primitives.js';
 import { createPrimitives } from './create.js';
+import { fftPrimitives } from './fft.js';
 import { gatherPrimitives } from './gather.js';
 import { iotaPrimitives } from './iota.js';
 import { joinPrimitives } from './join.js';
+import { linalgEigenPrimitives } from './linalg-eigen.js';
+import { linalgQrPrimitives } from './linalg-qr.js';
+import { linalgSolvePrimitives } from './linalg-solve.js';
 import { padPrimitives } from './pad.js';
 import { poolPrimitives } from './pool.js';
 import { randomPrimitives } from './random-primitives.js';
+import { samplerPrimitives } from './random-samplers.js';
 import { reducePrimitives } from './reduce.js';
+import { rowPrimitives } from './rows.js';
 import { scanPrimitives } from './scan.js';
 import { scatterPrimitives } from './scatter.js';
 import { searchPrimitives } from './search.js';
@@ -30,6 +36,7 @@ export const allPrimitives: readonly Primitive[] = [
   ...ternaryPrimitives,
   ...createPrimitives,
   ...randomPrimitives,
+  ...samplerPrimitives,
   ...iotaPrimitives,
   ...reducePrimitives,
   ...scanPrimitives,
@@ -41,8 +48,13 @@ export const allPrimitives: readonly Primitive[] = [
   ...padPrimitives,
   ...gatherPrimitives,
   ...scatterPrimitives,
+  ...rowPrimitives,
   ...joinPrimitives,
   ...viewPrimitives,
+  ...linalgSolvePrimitives,
+  ...linalgQrPrimitives,
+  ...linalgEigenPrimitives,
+  ...fftPrimitives,
   writeViewPrimitive,
   ...Object.values(controlPrimitives),
 ];

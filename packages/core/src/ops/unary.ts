@@ -3,6 +3,7 @@ import { dtypeInfo, isFloat } from '../dtype.js';
 import { DTypeError } from '../errors.js';
 import type { Attrs, Primitive, VjpContext } from '../graph/primitive.js';
 import type { Expr, ExprBuilder, UnaryOp } from '../ir/expr.js';
+import { raised } from '../tensor/autocast.js';
 import { apply1 } from '../tensor/dispatch.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, div, gt, logicalAnd, lt, mul, sub } from './binary.js';
@@ -192,6 +193,10 @@ const bitwiseNotPrimitive = register(pointwise({ name: 'bitwiseNot', arity: 1, e
 function real(p: Primitive): (x: Tensor) => Tensor {
   return (x) => apply1(p, [isFloat(x.dtype) ? x : toFloat(x)]);
 }
+/** One whose results span a wide range: half precision is too coarse for it inside autocast. */
+function wideReal(p: Primitive): (x: Tensor) => Tensor {
+  return (x) => apply1(p, [isFloat(x.dtype) ? raised(x) : toFloat(x)]);
+}
 /** A function that leaves whole numbers as they are. */
 function rounding(p: Primitive): (x: Tensor) => Tensor {
   return (x) => {
@@ -230,32 +235,32 @@ export function frac(x: Tensor): Tensor {
 }
 export const sqrt = real(sqrtPrimitive);
 /** `1 / sqrt(x)`. */
-export const rsqrt = real(rsqrtPrimitive);
+export const rsqrt = wideReal(rsqrtPrimitive);
 /** `x * x`. */
 export function square(x: Tensor): Tensor {
   return mul(x, x);
 }
 /** `1 / x`. */
-export const reciprocal = real(reciprocalPrimitive);
-export const exp = real(expPrimitive);
+export const reciprocal = wideReal(reciprocalPrimitive);
+export const exp = wideReal(expPrimitive);
 /** `2 ** x`. */
 export const exp2 = real(exp2Primitive);
 /** `exp(x) - 1`, exact near 0. */
-export const expm1 = real(expm1Primitive);
+export const expm1 = wideReal(expm1Primitive);
 /** Natural logarithm. */
-export const log = real(logPrimitive);
-export const log2 = real(log2Primitive);
-export const log10 = real(log10Primitive);
+export const log = wideReal(logPrimitive);
+export const log2 = wideReal(log2Primitive);
+export const log10 = wideReal(log10Primitive);
 /** `log(1 + x)`, exact near 0. */
-export const log1p = real(log1pPrimitive);
+export const log1p = wideReal(log1pPrimitive);
 export const sin = real(sinPrimitive);
 export const cos = real(cosPrimitive);
-export const tan = real(tanPrimitive);
-export const asin = real(asinPrimitive);
-export const acos = real(acosPrimitive);
+export const tan = wideReal(tanPrimitive);
+export const asin = wideReal(asinPrimitive);
+export const acos = wideReal(acosPrimitive);
 export const atan = real(atanPrimitive);
-export const sinh = real(sinhPrimitive);
-export const cosh = real(coshPrimitive);
+export const sinh = wideReal(sinhPrimitive);
+export const cosh = wideReal(coshPrimitive);
 export const tanh = real(tanhPrimitive);
 export const asinh = real(asinhPrimitive);
 export const acosh = real(acoshPrimitive);
@@ -265,7 +270,7 @@ export const erf = real(erfPrimitive);
 /** `1 - erf(x)`, without cancellation for large x. */
 export const erfc = real(erfcPrimitive);
 /** Inverse of erf. */
-export const erfinv = real(erfinvPrimitive);
+export const erfinv = wideReal(erfinvPrimitive);
 /** `log |gamma(x)|`. */
 export const lgamma = real(lgammaPrimitive);
 /** Derivative of lgamma. */

@@ -312,6 +312,11 @@ export function unfold(x: Tensor, dim: number, size: number, step: number): Tens
   return viewOf(x, layout, 'unfold', (g) => apply1(foldWindowsPrimitive, [g], { shape, axis, step }));
 }
 
+/** Adds up windows (at `axis`, their elements last) that lie `step` apart along `axis` of a tensor of `shape`: the transpose of unfold. */
+export function foldWindows(x: Tensor, axis: number, step: number, shape: Shape): Tensor {
+  return apply1(foldWindowsPrimitive, [x], { shape, axis, step });
+}
+
 /**
  * Any strided view of the elements in row-major order: element [i0, i1, ...] is number `offset + sum(i * stride)` of them.
  * A view where the elements lie densely, else of a copy. @throws ShapeError when it leaves the elements

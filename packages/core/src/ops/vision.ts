@@ -5,7 +5,7 @@ import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { perDimension } from './common.js';
 import { pad } from './pad.js';
-import { permute, reshape } from './view.js';
+import { permute, reshape, transpose } from './view.js';
 import { asStrided } from './view-slice.js';
 
 function requireImages(x: Tensor, op: string): void {
@@ -38,6 +38,18 @@ export function pixelUnshuffle(x: Tensor, downscaleFactor: number): Tensor {
   return composite('pixelUnshuffle', () =>
     reshape(permute(reshape(x, [n, c, h / r, r, w / r, r]), [0, 1, 3, 5, 2, 4]), [n, c * r * r, h / r, w / r]),
   );
+}
+
+/** The channels of [N, C, ...] dealt out anew: channel i of group g becomes channel g of group i (Zhang et al., arXiv:1707.01083). */
+export function channelShuffle(x: Tensor, groups: number): Tensor {
+  const [n, c, ...space] = x.shape;
+  if (x.shape.length < 3 || c % groups !== 0)
+    throw new ShapeError(`an input of shape ${formatShape(x.shape)} in ${groups} groups`, {
+      op: 'channelShuffle',
+      received: x.shape,
+      expected: `[batch, channels, ...] with a multiple of ${groups} channels`,
+    });
+  return composite('channelShuffle', () => reshape(transpose(reshape(x, [n, groups, c / groups, ...space]), 1, 2), x.shape));
 }
 
 export interface UnfoldOptions {

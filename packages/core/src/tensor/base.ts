@@ -1,5 +1,6 @@
 /** The fields and the lifetime of a tensor handle; `tensor.ts` adds the operations. */
 import type { GradNode, LeafNode } from '../autograd/node.js';
+import type { SparseGrad } from '../autograd/sparse.js';
 import type { DType } from '../dtype.js';
 import { LifetimeError } from '../errors.js';
 import type { Layout, Shape } from '../graph/layout.js';
@@ -8,6 +9,9 @@ import { currentTrace } from '../graph/trace.js';
 import { registerInScope } from './scope.js';
 import type { Storage } from './storage.js';
 import type { Tensor } from './tensor.js';
+
+/** The gradient at a leaf: a tensor of its shape, or the rows that are not 0. */
+export type LeafGradient = Tensor | SparseGrad | null;
 
 export abstract class TensorBase implements Layout {
   readonly dtype: DType;
@@ -30,7 +34,7 @@ export abstract class TensorBase implements Layout {
   /** True when no scope may free this handle; see keep(). */
   kept = false;
   private released = false;
-  private gradient: Tensor | null = null;
+  private gradient: LeafGradient = null;
 
   constructor(storage: Storage, shape: Shape, strides: readonly number[], offset: number) {
     this.dtype = storage.dtype;
@@ -43,14 +47,30 @@ export abstract class TensorBase implements Layout {
     registerInScope(this as unknown as Tensor);
   }
 
-  /** Accumulated by backward() on leaves. While tracing, the trace learns of every access. */
-  get grad(): Tensor | null {
+  /** What backward() left at this leaf, in either form. While tracing, the trace learns of every access. */
+  get leafGradient(): LeafGradient {
     if (this.requiresGrad && this.storage.trace === null) currentTrace()?.readLeafGrad(this as unknown as Tensor, this.gradient);
     return this.gradient;
   }
-  set grad(value: Tensor | null) {
+  set leafGradient(value: LeafGradient) {
     if (this.storage.trace === null) currentTrace()?.writeLeafGrad(this as unknown as Tensor, this.gradient);
     this.gradient = value;
+  }
+  /** Accumulated by backward() on leaves; null while the gradient is sparse. Setting null forgets either form. */
+  get grad(): Tensor | null {
+    const gradient = this.leafGradient;
+    return gradient instanceof TensorBase ? gradient : null;
+  }
+  set grad(value: Tensor | null) {
+    this.leafGradient = value;
+  }
+  /** The gradient of a table that is only read by embeddings with `sparse: true`; else null. */
+  get sparseGrad(): SparseGrad | null {
+    const gradient = this.leafGradient;
+    return gradient === null || gradient instanceof TensorBase ? null : gradient;
+  }
+  set sparseGrad(value: SparseGrad | null) {
+    this.leafGradient = value;
   }
 
   /** Number of dimensions. */

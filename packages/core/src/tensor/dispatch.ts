@@ -4,11 +4,13 @@ import { dtypeInfo } from '../dtype.js';
 import { CompilerError } from '../errors.js';
 import { type CompiledProgram, compileProgram } from '../graph/compile.js';
 import { denseLayout, denseStrides, isDense, type Layout, sizeOf } from '../graph/layout.js';
+import { runObserver } from '../graph/observe.js';
 import { type Attrs, noAttrs, type Primitive, type TensorType } from '../graph/primitive.js';
 import type { Operand, Program, Value } from '../graph/program.js';
 import { currentTrace, makeNode, newValue, type Trace } from '../graph/trace.js';
 import { defaultDevice } from './device.js';
 import { modulePath } from './module-path.js';
+import { observer } from './observe.js';
 import { Storage } from './storage.js';
 import { Tensor } from './tensor.js';
 
@@ -148,7 +150,8 @@ function runEager(primitive: Primitive, inputs: readonly Tensor[], attrs: Attrs,
     const first = t.offset === 0 && isDense(t) ? 0 : lowest(t);
     pointers[1 + i] = t.storage.address + first * dtypeInfo[t.dtype].bytes;
   }
-  entry.program.executable.runSync(pointers);
+  if (runObserver === null) entry.program.executable.runSync(pointers);
+  else runObserver.run(entry.program, pointers, modulePath());
   return results;
 }
 
@@ -174,6 +177,7 @@ export function apply(primitive: Primitive, inputs: readonly Tensor[], attrs: At
   const trace = currentTrace();
   const outputs = trace === null ? runEager(primitive, inputs, attrs, false) : runTraced(trace, primitive, inputs, attrs);
   if (primitive.vjp !== null) recordGrad(primitive, attrs, inputs, outputs, []);
+  if (observer !== null) observer.operation(primitive.name, inputs, outputs);
   return outputs;
 }
 

@@ -6,6 +6,7 @@
  */
 import { ArgumentError } from '../errors.js';
 import { TensorBase } from './base.js';
+import { observer } from './observe.js';
 import type { Tensor } from './tensor.js';
 
 let current: Tensor[] | null = null;
@@ -52,7 +53,7 @@ export function scope<T>(fn: () => T): T {
   const made: Tensor[] = [];
   const result = collectMade(made, fn);
   if (made.length === 0) return result;
-  if (result instanceof TensorBase && result.grad === null) leaveWithOne(made, result);
+  if (result instanceof TensorBase && result.leafGradient === null) leaveWithOne(made, result);
   else {
     if (isPromise(result)) {
       if (current !== null) for (const tensor of made) current.push(tensor);
@@ -73,8 +74,8 @@ export function scope<T>(fn: () => T): T {
  * A scope around an operation that is composed of others; `name` shows in debugging output.
  * What the tape saved of the intermediates lives on through the tape's own references.
  */
-export function composite<T>(_name: string, fn: () => T): T {
-  return scope(fn);
+export function composite<T>(name: string, fn: () => T): T {
+  return observer === null ? scope(fn) : observer.composite(name, () => scope(fn));
 }
 
 /** Takes a tensor out of all scopes: it lives until dispose() or until it is garbage. Returns its argument. */
@@ -89,7 +90,10 @@ function leaveWithOne(made: readonly Tensor[], result: TensorBase): void {
       if (current !== null) current.push(tensor);
     } else if (!tensor.kept) {
       // The gradient of a leaf that dies here was made for it alone.
-      if (tensor.grad !== null && tensor.grad !== result && !tensor.grad.kept) tensor.grad.dispose();
+      const gradient = tensor.leafGradient;
+      if (gradient instanceof TensorBase) {
+        if (gradient !== result && !gradient.kept) gradient.dispose();
+      } else if (gradient !== null) for (const t of [gradient.indices, gradient.values]) if (t !== result && !t.kept) t.dispose();
       tensor.dispose();
     }
   }
@@ -100,14 +104,20 @@ function leave(made: readonly Tensor[], kept: ReadonlySet<TensorBase>): void {
     if (kept.has(tensor)) {
       if (current !== null) current.push(tensor);
     } else if (!tensor.kept) {
-      const { grad } = tensor;
-      if (grad !== null && !grad.kept) {
-        if (!kept.has(grad)) grad.dispose();
-        else if (current !== null) current.push(grad);
+      for (const gradient of gradientTensors(tensor)) {
+        if (gradient.kept) continue;
+        if (!kept.has(gradient)) gradient.dispose();
+        else if (current !== null) current.push(gradient);
       }
       tensor.dispose();
     }
   }
+}
+
+const none: readonly Tensor[] = [];
+function gradientTensors({ leafGradient }: TensorBase): readonly Tensor[] {
+  if (leafGradient === null) return none;
+  return leafGradient instanceof TensorBase ? [leafGradient] : [leafGradient.indices, leafGradient.values];
 }
 
 function isPromise(value: unknown): boolean {
@@ -120,7 +130,7 @@ function findTensors(value: unknown, found: Set<TensorBase>, seen: Set<object>):
   seen.add(value);
   if (value instanceof TensorBase) {
     found.add(value);
-    if (value.grad !== null) found.add(value.grad);
+    for (const gradient of gradientTensors(value)) found.add(gradient);
   } else if (Array.isArray(value) || value instanceof Set) {
     for (const item of value) findTensors(item, found, seen);
   } else if (value instanceof Map) {

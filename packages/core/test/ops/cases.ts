@@ -8,6 +8,7 @@ import { cast } from '../../src/ops/cast.js';
 import type { TensorOrScalar } from '../../src/ops/common.js';
 import * as conv from '../../src/ops/conv.js';
 import { einsum } from '../../src/ops/einsum.js';
+import { embedding } from '../../src/ops/embedding.js';
 import * as gather from '../../src/ops/gather.js';
 import type { InterpolateOptions } from '../../src/ops/interpolate.js';
 import { interpolate } from '../../src/ops/interpolate.js';
@@ -362,7 +363,7 @@ export const operations: Record<string, Run> = {
   },
   embedding: (args, attrs) => {
     const [index, weight] = tensors(args);
-    return gather.embedding(index, weight, attrs);
+    return embedding(index, weight, attrs);
   },
   scatter: ([a, index, source], attrs) => {
     const [x, at] = tensors([a, index]);

@@ -9,7 +9,7 @@ import { add, div, mul } from '../../src/ops/binary.js';
 import { cast } from '../../src/ops/cast.js';
 import { dropout, featureDropout } from '../../src/ops/dropout.js';
 import { einsum } from '../../src/ops/einsum.js';
-import { embedding } from '../../src/ops/gather.js';
+import { embedding } from '../../src/ops/embedding.js';
 import { interpolate } from '../../src/ops/interpolate.js';
 import { concat, diagEmbed, meshgrid, repeatInterleave, roll, stack, tile, tril } from '../../src/ops/join.js';
 import * as loss from '../../src/ops/loss.js';

@@ -3,11 +3,17 @@ import * as b from '../../src/ops/binary.js';
 import { barrier, cast } from '../../src/ops/cast.js';
 import * as conv from '../../src/ops/conv.js';
 import { einsum } from '../../src/ops/einsum.js';
-import { embedding, gather, indexSelect, take } from '../../src/ops/gather.js';
+import { embedding } from '../../src/ops/embedding.js';
+import { complexFft, halfFromReal, realFromHalf } from '../../src/ops/fft.js';
+import { gather, indexSelect, take } from '../../src/ops/gather.js';
 import { concat, stack } from '../../src/ops/join.js';
+import { eighOf } from '../../src/ops/linalg-eigen.js';
+import { qrOf } from '../../src/ops/linalg-qr.js';
+import { choleskyOf, luOf, transposed, triangular } from '../../src/ops/linalg-solve.js';
 import { linear, matmul } from '../../src/ops/matmul.js';
 import { pad } from '../../src/ops/pad.js';
 import * as pool from '../../src/ops/pool.js';
+import { gammaSlope, igamma } from '../../src/ops/random-samplers.js';
 import { amax, amin, prod, sum } from '../../src/ops/reduce.js';
 import * as scan from '../../src/ops/scan.js';
 import * as scatter from '../../src/ops/scatter.js';
@@ -507,6 +513,93 @@ export const gradientRows: Record<string, readonly Row[]> = {
     row(
       (x, y) => u.exp(reshape(replaceView(x, y, { shape: [2, 2], strides: [3, 1], offset: 1 }), [2, 3])),
       () => [reals([2, 3]), reals([2, 2], -1, 1, 2)],
+    ),
+  ],
+
+  triangularSolve: [
+    row(
+      (a, x) => triangular(a, x, { upper: false }),
+      () => [reals([2, 3, 3], 0.5, 1.5), reals([2, 3, 2], -1, 1, 2)],
+    ),
+    row(
+      (a, x) => triangular(transposed(a), x, { upper: true, unit: true }),
+      () => [reals([3, 3]), reals([3, 5], -1, 1, 2)],
+    ),
+  ],
+  cholesky: [
+    row(
+      (x) => choleskyOf(b.add(matmul(x, transposed(x)), 0.2)).factor,
+      () => [reals([2, 3, 4])],
+    ),
+  ],
+  lu: [
+    row(
+      (x) => luOf(x).packed,
+      () => [reals([2, 3, 3])],
+    ),
+    row(
+      (x) => luOf(x).packed,
+      () => [reals([4, 2])],
+    ),
+    row(
+      (x) => luOf(x).packed,
+      () => [reals([2, 4])],
+    ),
+  ],
+  qr: [
+    row(
+      (x) => Object.values(qrOf(x, false)),
+      () => [reals([2, 4, 3])],
+    ),
+    row(
+      (x) => Object.values(qrOf(x, true)),
+      () => [reals([2, 3])],
+    ),
+  ],
+  eigh: [
+    row(
+      (x) => {
+        const { values, vectors } = eighOf(b.add(x, transposed(x)));
+        return [values, b.mul(vectors, vectors)];
+      },
+      () => [reals([2, 3, 3])],
+    ),
+  ],
+  fft: [
+    row(
+      (x) => u.sin(complexFft(x, false)),
+      () => [reals([2, 6, 2])],
+    ),
+    row(
+      (x) => u.sin(complexFft(x, true, 0.5)),
+      () => [reals([17, 2])],
+    ),
+  ],
+  rfft: [
+    row(
+      (x) => u.sin(halfFromReal(x)),
+      () => [reals([2, 6])],
+    ),
+    row(
+      (x) => u.sin(halfFromReal(x, 0.5)),
+      () => [reals([7])],
+    ),
+  ],
+  irfft: [
+    row(
+      (x) => u.sin(realFromHalf(x, 6)),
+      () => [reals([2, 4, 2], -0.3, 0.3)],
+    ),
+    row(
+      (x) => u.sin(realFromHalf(x, 5, 0.5)),
+      () => [reals([3, 2])],
+    ),
+  ],
+  igamma: [row(igamma, () => [reals([4], 0.3, 3), reals([4], 0.2, 4, 2)], 1)],
+  gammaSlope: [
+    row(
+      (x) => gammaSlope(reals([5], 0.3, 3), x),
+      () => [reals([5], 0.2, 4, 2)],
     ),
   ],
 };

@@ -137,27 +137,31 @@ type Run = (
   wanted: readonly Wanted[],
 ) => { readonly outputs: readonly Tensor[]; readonly grads: readonly (Tensor | null)[] };
 
-/** The operation and its gradients, as written. */
-export const evaluate: Run = (c, { args, tensors }, wanted) => {
-  const run = operations[c.op];
-  if (run === undefined) throw new Error(`no operation ${c.op}`);
-  for (const { tensor } of wanted) tensors[tensor].requiresGrad = true;
-  const result = run(args, c.attrs);
-  const outputs = result instanceof Tensor ? [result] : result;
-  const parts = outputs
-    .filter((out) => isFloat(out.dtype) && out.requiresGrad)
-    .map((out) => sum(mul(out, cotangent(out.shape, out.dtype))));
-  if (wanted.length === 0 || parts.length === 0) return { outputs, grads: wanted.map(() => null) };
-  const total = parts.reduce((a, b) => add(a, b));
-  return {
-    outputs,
-    grads: grad(
-      total,
-      wanted.map(({ tensor }) => tensors[tensor]),
-      { allowUnused: true },
-    ),
+/** The operation and its gradients, as written, by a table of operations. */
+export const evaluateWith =
+  (table: typeof operations): Run =>
+  (c, { args, tensors }, wanted) => {
+    const run = table[c.op];
+    if (run === undefined) throw new Error(`no operation ${c.op}`);
+    for (const { tensor } of wanted) tensors[tensor].requiresGrad = true;
+    const result = run(args, c.attrs);
+    const outputs = result instanceof Tensor ? [result] : result;
+    const parts = outputs
+      .filter((out) => isFloat(out.dtype) && out.requiresGrad)
+      .map((out) => sum(mul(out, cotangent(out.shape, out.dtype))));
+    if (wanted.length === 0 || parts.length === 0) return { outputs, grads: wanted.map(() => null) };
+    const total = parts.reduce((a, b) => add(a, b));
+    return {
+      outputs,
+      grads: grad(
+        total,
+        wanted.map(({ tensor }) => tensors[tensor]),
+        { allowUnused: true },
+      ),
+    };
   };
-};
+/** {@link evaluateWith} of the operations of the shared table. */
+export const evaluate: Run = evaluateWith(operations);
 
 /** Runs a case and compares everything that was recorded. */
 export function replay(c: CaseJson, tolerance: Tolerance, run: Run = evaluate): void {
