@@ -69,8 +69,8 @@ function removeStaleOutputs(project, bundles) {
 }
 
 /**
- * Bundles a package into its dist folder: one file for each entry of its `exports`, the code they share in chunks beside
- * them, and `worker.js`. All chunks lie in dist itself, so that `new URL('./worker.js', import.meta.url)` in any of them
+ * Bundles a package into its dist folder: one file for each entry of its `exports` and `bin`, the code they share in chunks
+ * beside them, and the workers' scripts. All chunks lie in dist itself, so that `new URL('./worker.js', import.meta.url)` in any of them
  * finds the worker. Files that have not changed are left alone; a changed one is replaced in one step, for those who
  * import it meanwhile.
  * @param {string} project
@@ -80,10 +80,11 @@ async function bundle(project) {
   // Imported here: before the installation there is none.
   const { build } = await import('esbuild');
   const folder = join(root, project);
-  const { exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const { exports, bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   /** @type {{ in: string, out: string }[]} */
-  const entryPoints = Object.values(exports).flatMap((entry) => {
-    const out = /^\.\/dist\/(.*)\.js$/.exec(entry.default ?? '')?.[1];
+  const files = [...Object.values(exports).map((entry) => entry.default), ...Object.values(bin ?? {})];
+  const entryPoints = [...new Set(files)].flatMap((file) => {
+    const out = /^\.\/dist\/(.*)\.js$/.exec(file ?? '')?.[1];
     return out === undefined ? [] : [{ in: join(folder, 'src', `${out}.ts`), out }];
   });
   /** @type {import('esbuild').BuildOptions & { write: false }} */
@@ -101,11 +102,14 @@ async function bundle(project) {
     write: false,
     logLevel: 'warning',
   };
-  // The worker is alone in its file: a thread starts with one small script.
-  const worker = { in: join(folder, 'src/runtime/cpu/worker.ts'), out: 'worker' };
+  // Each worker is alone in its file: a thread starts with one small script.
+  const workers = [
+    { in: join(folder, 'src/runtime/cpu/worker.ts'), out: 'worker' },
+    { in: join(folder, 'src/data/data-worker.ts'), out: 'data-worker' },
+  ].filter((worker) => existsSync(worker.in));
   const results = await Promise.all([
     build({ ...options, entryPoints, splitting: true, chunkNames: 'chunk-[hash]' }),
-    ...(existsSync(worker.in) ? [build({ ...options, entryPoints: [worker] })] : []),
+    ...workers.map((worker) => build({ ...options, entryPoints: [worker] })),
   ]);
   // esbuild imports every chunk for its effects too; with `sideEffects: false` there are none, and users' bundlers would warn.
   // An empty line in its place keeps the source map right.

@@ -1,15 +1,10 @@
 /** The pictures: embedded digits, and Fashion-MNIST from a folder, Debian's package, the cache or the network. */
-import { Buffer } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { ArgumentError, EnvironmentError, FormatError } from 'trireme';
+import { ArgumentError, FormatError } from 'trireme';
 import { stratifiedSplit } from 'trireme/data';
-import { decodeIdx, gunzip, isGzip, readFileBounded, writeFileAtomic } from 'trireme/io';
+import { cacheFolder, decodeIdx, download as downloadFile, gunzip, isGzip, readFileBounded } from 'trireme/io';
 
 export interface Pictures {
   /** One float32 for each pixel, 0 (paper) to 1 (ink). */
@@ -74,59 +69,23 @@ const fashionFiles = {
 const fashionUrl = 'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com';
 const debianFolder = '/usr/share/datasets/fashion-mnist';
 
-function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'trireme', 'fashion-mnist');
-}
-
 function find(folder: string, name: string): string | null {
   for (const candidate of [join(folder, name), join(folder, `${name}.gz`)]) if (existsSync(candidate)) return candidate;
   return null;
-}
-
-/** The body of a response, given up as soon as it is longer than `limit`. */
-async function readBody(response: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length;
-    if (length > limit) throw new Error(`more than ${limit} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 /**
  * Downloads to the cache, checked before it is written. What the cache has is not asked for again.
  * @throws EnvironmentError when it cannot be had, FormatError when it is another file, the signal's reason when aborted.
  */
-export async function download(file: RemoteFile, baseUrl: string, folder: string, signal?: AbortSignal): Promise<string> {
-  const path = join(folder, `${file.name}.gz`);
-  if (existsSync(path)) return path;
-  let bytes: Uint8Array;
-  try {
-    const response = await fetch(`${baseUrl}/${file.name}.gz`, { signal });
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    bytes = await readBody(response);
-  } catch (cause) {
-    signal?.throwIfAborted();
-    throw new EnvironmentError(`could not download ${file.name}.gz from ${baseUrl} (${cause instanceof Error ? cause.message : cause})`, {
-      op: 'dataset',
-      fix: "Give the folder of the four files with --data-dir, or install Debian's package dataset-fashion-mnist.",
-      cause,
-    });
-  }
-  const md5 = createHash('md5').update(bytes).digest('hex');
-  if (md5 !== file.md5) {
-    throw new FormatError(`${file.name}.gz has the checksum ${md5}`, {
-      op: 'dataset',
-      received: md5,
-      expected: file.md5,
-      fix: 'The download is damaged or is another file: try again later.',
-    });
-  }
-  await mkdir(folder, { recursive: true });
-  await writeFileAtomic(path, bytes);
-  return path;
+export function download(file: RemoteFile, baseUrl: string, folder: string, signal?: AbortSignal): Promise<string> {
+  return downloadFile(`${baseUrl}/${file.name}.gz`, {
+    md5: file.md5,
+    cacheDir: folder,
+    maxBytes: limit,
+    fix: "Give the folder of the four files with --data-dir, or install Debian's package dataset-fashion-mnist.",
+    signal,
+  });
 }
 
 /** Where Fashion-MNIST comes from: a folder, else a mirror, else what is on the machine, else the data set's own server. */
@@ -149,8 +108,8 @@ async function locate(file: RemoteFile, { folder, url, signal }: FashionSource):
     }
     return path;
   }
-  if (url !== undefined) return download(file, url.replace(/\/+$/, ''), cacheFolder(), signal);
-  return find(debianFolder, file.name) ?? download(file, fashionUrl, cacheFolder(), signal);
+  if (url !== undefined) return download(file, url.replace(/\/+$/, ''), await cacheFolder('fashion-mnist'), signal);
+  return find(debianFolder, file.name) ?? download(file, fashionUrl, await cacheFolder('fashion-mnist'), signal);
 }
 
 /** Zalando's 60,000 + 10,000 pictures of clothes (MIT). */

@@ -1,26 +1,58 @@
 /** Map-style datasets: a length and a way to get item i. */
 import { ArgumentError, ShapeError } from '../errors.js';
+import { ItemRandom } from './item-random.js';
+import { PhiloxStream, philoxDomain } from './philox.js';
 
-/** Anything with a length and items by index. `get` may be asynchronous (files, a database). */
+/** What a DataLoader tells with each index. */
+export interface ItemContext {
+  readonly epoch: number;
+  /**
+   * Random numbers of this item in this epoch: a function of (seed, epoch, index) alone, so an augmentation is the same
+   * with any number of workers and after resuming. An item that a sampler draws again in the same epoch gets others.
+   */
+  readonly rng: ItemRandom;
+}
+
+/** What a DataLoader tells with the indices of a batch. */
+export interface BatchContext {
+  readonly epoch: number;
+  /** The random numbers of the item at this place of the batch, see {@link ItemContext}. */
+  rng(position: number): ItemRandom;
+}
+
+/**
+ * Anything with a length and items by index. `get` may be asynchronous (files, a database). A DataLoader always gives
+ * the second argument, so an augmenting dataset may declare it: `get(index: number, { rng }: ItemContext)`.
+ */
 export interface Dataset<T> {
   readonly length: number;
-  get(index: number): T | Promise<T>;
+  get(index: number, context?: ItemContext): T | Promise<T>;
 }
 
 /** A dataset that can make a whole batch at once, faster than item by item. */
 export interface BatchedDataset<T, B> extends Dataset<T> {
-  getBatch(indices: Int32Array): B | Promise<B>;
+  getBatch(indices: Int32Array, context?: BatchContext): B | Promise<B>;
 }
 
-export type FieldArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array
-  | Uint16Array;
+/** The random numbers of an item, see {@link ItemContext}. `repeat`: how often it came before in this epoch. */
+export function itemRandom(seed: number, epoch: number, index: number, repeat = 0): ItemRandom {
+  const own = repeat === 0 ? seed : new PhiloxStream(seed, repeat, philoxDomain.item).below(0, 2 ** 53);
+  return new ItemRandom(own, index, epoch);
+}
+
+/** The context of an item; its random numbers are made when they are asked for. */
+export function itemContext(seed: number, epoch: number, index: number, repeat = 0): ItemContext {
+  let made: ItemRandom | undefined;
+  return {
+    epoch,
+    get rng(): ItemRandom {
+      made ??= itemRandom(seed, epoch, index, repeat);
+      return made;
+    },
+  };
+}
+
+export type FieldArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Int32Array | BigInt64Array | Uint16Array;
 
 /** One named array of a dataset: `length * product(shape)` elements; `shape` is that of one item ([] for a scalar). */
 export interface Field<A extends FieldArray = FieldArray> {

@@ -1,4 +1,12 @@
+export * from './collate.js';
+export * from './combine.js';
+export { DataWorkerError } from './data-pool.js';
 export * from './dataloader.js';
 export * from './dataset.js';
+export * from './item-random.js';
+export * from './iterable.js';
 export * from './philox.js';
+export * from './readers/index.js';
+export * from './samplers.js';
 export * from './split.js';
+export { type DatasetSource, type WorkerDataset, workerDataset } from './worker-dataset.js';

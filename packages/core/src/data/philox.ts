@@ -12,7 +12,7 @@
 export type PhiloxBlock = readonly [number, number, number, number];
 
 /** Separates the uses of one seed: equal counters of different domains never meet. */
-export const philoxDomain = { tensor: 0, permutation: 1, split: 2, augmentation: 3 } as const;
+export const philoxDomain = { tensor: 0, permutation: 1, split: 2, augmentation: 3, item: 4, sampling: 5, buffer: 6 } as const;
 
 const multiplier0 = 0xd2511f53;
 const multiplier1 = 0xcd9e8d57;

@@ -1,6 +1,6 @@
 /** Splits that keep the proportion of the classes. */
 import { ArgumentError } from '../errors.js';
-import { PhiloxStream, philoxDomain, shuffleInPlace } from './philox.js';
+import { PhiloxStream, permutation, philoxDomain, shuffleInPlace } from './philox.js';
 
 export interface Split {
   /** Indices in increasing order. */
@@ -50,4 +50,30 @@ export function stratifiedSplit(labels: ArrayLike<number>, testFraction: number,
     train.push(...order.subarray(sizes[k]));
   });
   return { train: Int32Array.from(train).sort(), test: Int32Array.from(test).sort() };
+}
+
+/**
+ * Splits 0 .. n-1 by chance into parts.
+ * @param parts sizes that sum to n, or fractions that sum to 1 (rounded down, what is left goes to the first parts one by one).
+ * @returns indices in increasing order, a function of the arguments alone.
+ */
+export function randomSplit(n: number, parts: readonly number[], seed: number): Int32Array[] {
+  const op = 'randomSplit';
+  const sum = parts.reduce((a, b) => a + b, 0);
+  const fractions = Math.abs(sum - 1) < 1e-9 && !(n === 1 && parts.every(Number.isInteger));
+  const sizes = fractions ? parts.map((part) => Math.floor(part * n)) : [...parts];
+  if (parts.some((part) => !(part >= 0)) || sizes.some((size) => !Number.isInteger(size)) || (!fractions && sum !== n)) {
+    throw new ArgumentError(`the parts are [${parts.join(', ')}]`, {
+      op,
+      received: parts,
+      expected: `whole numbers that sum to ${n}, or fractions that sum to 1`,
+    });
+  }
+  for (let left = n - sizes.reduce((a, b) => a + b, 0), i = 0; left > 0; left--, i++) sizes[i % sizes.length]++;
+  const order = permutation(n, seed);
+  let start = 0;
+  return sizes.map((size) => {
+    start += size;
+    return order.slice(start - size, start).sort();
+  });
 }

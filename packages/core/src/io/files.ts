@@ -7,22 +7,32 @@ let temporaries = 0;
 /**
  * Writes a file so that a reader sees either the old content or the new one, never a part of it, and so that the
  * new one survives a power cut: a temporary file in the same folder, fsync, rename over the target, fsync of the folder.
- * The temporary file is removed if anything fails. Several chunks are written one after the other.
- * @throws EnvironmentError when the file system refuses, or outside Node.
+ * The temporary file is removed if anything fails. Several chunks are written one after the other, also as they come.
+ * @throws EnvironmentError when the file system refuses, or outside Node; what the chunks' own iteration throws.
  */
-export async function writeFileAtomic(path: string, bytes: Uint8Array | readonly Uint8Array[]): Promise<void> {
+export async function writeFileAtomic(path: string, bytes: Uint8Array | readonly Uint8Array[] | AsyncIterable<Uint8Array>): Promise<void> {
   const op = 'writeFileAtomic';
   const fs = await nodeModule('node:fs/promises', op);
   const { basename, dirname, join } = await nodeModule('node:path', op);
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${temporaries++}.tmp`);
   let created = false;
+  let failure: { readonly cause: unknown } | null = null;
+  async function* watched(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+    try {
+      yield* chunks;
+    } catch (cause) {
+      failure = { cause };
+      throw cause;
+    }
+  }
   try {
     // 'wx' refuses to follow or overwrite something already at the temporary name.
     const handle = await fs.open(temporary, 'wx', 0o666);
     created = true;
     try {
-      for (const chunk of bytes instanceof Uint8Array ? [bytes] : bytes) {
+      const chunks = bytes instanceof Uint8Array ? [bytes] : Symbol.asyncIterator in bytes ? watched(bytes) : bytes;
+      for await (const chunk of chunks) {
         for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done)).bytesWritten;
       }
       await handle.sync();
@@ -33,6 +43,9 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | readonly
     created = false;
   } catch (cause) {
     if (created) await fs.rm(temporary, { force: true }).catch(() => undefined);
+    // (TypeScript does not see that the generator sets it.)
+    const own = failure as { readonly cause: unknown } | null;
+    if (own) throw own.cause;
     throw fileError(op, `could not write ${path}`, cause);
   }
   await syncFolder(fs, folder);
@@ -110,7 +123,7 @@ const hints: Readonly<Record<string, string>> = {
   EISDIR: 'The path is a folder; give the path of a file.',
 };
 
-function fileError(op: string, what: string, cause: unknown): EnvironmentError {
+export function fileError(op: string, what: string, cause: unknown): EnvironmentError {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new EnvironmentError(`${what} (${reason}).`, {

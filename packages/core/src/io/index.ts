@@ -1,5 +1,11 @@
-export * from './files.js';
+export { crc32 } from './crc32.js';
+export * from './download.js';
+export { readFileBounded, writeFileAtomic } from './files.js';
 export { gunzip, isGzip } from './gzip.js';
 export * from './idx.js';
+export * from './npy.js';
+export { type OptionalModuleName, provideModule } from './optional.js';
+export * from './random-access.js';
 export * from './safetensors.js';
 export * from './weights.js';
+export * from './zip.js';

@@ -2,8 +2,13 @@
 import { EnvironmentError } from '../errors.js';
 
 interface NodeModules {
+  'node:crypto': typeof import('node:crypto');
+  'node:fs': typeof import('node:fs');
   'node:fs/promises': typeof import('node:fs/promises');
+  'node:os': typeof import('node:os');
   'node:path': typeof import('node:path');
+  'node:worker_threads': typeof import('node:worker_threads');
+  'node:zlib': typeof import('node:zlib');
 }
 
 /** True where Node's built-in modules can be imported (Node, and runtimes that imitate it). */

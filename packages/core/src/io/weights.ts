@@ -10,13 +10,15 @@ import { readFileBounded, writeFileAtomic } from './files.js';
 import { decodeSafetensors, type RawTensor, safetensorsChunks } from './safetensors.js';
 
 /** The bytes of a tensor, copied, row-major and little-endian. */
-function rawTensor(t: Tensor): RawTensor {
-  const dense = contiguous(t.detach());
+export function rawTensor(t: Tensor): RawTensor {
+  const bare = t.detach();
+  const dense = contiguous(bare);
   const bytes = sizeOf(dense.shape) * dtypeInfo[dense.dtype].bytes;
   const view = defaultDevice().bytes(dense.storage.address + dense.offset * dtypeInfo[dense.dtype].bytes, bytes);
   const data = new Uint8Array(bytes);
   data.set(view);
-  if (dense.storage !== t.storage) dense.dispose();
+  dense.dispose();
+  bare.dispose();
   return { dtype: t.dtype, shape: t.shape, data };
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import {
   normalArray,
-  PhiloxStream,
   type PhiloxBlock,
+  PhiloxStream,
   permutation,
   philox4x32,
   philoxDomain,
@@ -13,7 +13,11 @@ import {
 describe('philox4x32', () => {
   // The philox4x32 10 lines of Random123's kat_vectors.
   it.each([
-    [[0, 0, 0, 0], [0, 0], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]],
+    [
+      [0, 0, 0, 0],
+      [0, 0],
+      [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+    ],
     [
       [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
       [0xffffffff, 0xffffffff],

@@ -1,1 +1,10 @@
-export {};
+export { type AudioClip, clipDuration, clipLength, toMono } from './clip.js';
+export * from './effects.js';
+export * from './fft.js';
+export { decodeFlac } from './flac.js';
+export * from './mel.js';
+export { decodeMp3 } from './mp3.js';
+export { decodeAudio, readAudio } from './read.js';
+export * from './resample.js';
+export * from './spectrogram.js';
+export { type AudioLimits, decodeWav, encodeWav, type WavFormat, writeWav } from './wav.js';
