@@ -135,9 +135,25 @@ export interface Address {
   readonly offset: number;
   readonly loopStrides?: readonly number[];
 }
+/** Where a call comes from, for profiles. */
+export interface CallOrigin {
+  /**
+   * The operations in the kernel: the scope that made each (see GraphNode.scope), and its floating-point operations: 2 for
+   * each multiplication-addition of a contraction, 1 for each element an elementwise operation computes or a reduction reads.
+   */
+  readonly ops: readonly { readonly name: string; readonly scope: string; readonly flops: number }[];
+  /** Bytes of the values it reads and writes, each counted once. */
+  readonly bytes: number;
+}
 /** What a compiled program does, in order. Every thread walks the same steps; a barrier separates dependent ones. */
 export type Step =
-  | { readonly kind: 'call'; readonly kernel: Kernel; readonly args: readonly Address[]; readonly work: number }
+  | {
+      readonly kind: 'call';
+      readonly kernel: Kernel;
+      readonly args: readonly Address[];
+      readonly work: number;
+      readonly origin?: CallOrigin;
+    }
   | { readonly kind: 'repeat'; readonly count: number; readonly body: readonly Step[] }
   | { readonly kind: 'while'; readonly condition: Address; readonly before: readonly Step[]; readonly body: readonly Step[] }
   | { readonly kind: 'branch'; readonly condition: Address; readonly then: readonly Step[]; readonly otherwise: readonly Step[] };

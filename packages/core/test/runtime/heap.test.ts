@@ -51,7 +51,8 @@ describe('the CPU heap', () => {
         heap.trim();
         // Everything has coalesced: one block spans what the heap had at first and what it grew by.
         expect(heap.largestFreeBlock()).toBeGreaterThanOrEqual(whole);
-        expect(heap.largestFreeBlock()).toBe(heap.sizeBytes - 65536);
+        // The control words at the start and the slack at the end are nobody's.
+        expect(heap.largestFreeBlock()).toBe(heap.sizeBytes - 65536 - 4096);
       }),
       { numRuns: 30 },
     );

@@ -23,8 +23,13 @@ export function compileLoops(module: ModuleBuilder, part: LoopPart, exportName: 
     statements.range(cell, begin, end, normal.body);
     statements.em.leave();
   }
+  return { exportName, grid: part.grid, chunk: loopChunk(part) };
+}
+
+/** Cells of a loop nest that a thread should claim at a time. */
+export function loopChunk(part: LoopPart): number {
   const chunk = Math.ceil(claimedWork / Math.max(1, workOf(part.body)));
-  return { exportName, grid: part.grid, chunk: Math.max(1, Math.min(chunk, part.grid)) };
+  return Math.max(1, Math.min(chunk, part.grid));
 }
 
 /** Rough number of instructions a body runs; loops of unknown length count as 64 rounds. */

@@ -4,14 +4,16 @@ import { debugLevel, debugPrint } from '../../debug.js';
 import { LifetimeError } from '../../errors.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { Device, DeviceStats, Executable, ExecutableSpec } from '../device.js';
+import { type NativeModule, NativeTier } from '../native/tier.js';
 import { type DriverExports, emitDriver } from './driver.js';
-import { canShareMemory, checkThreads, defaultThreads, probeFeatures, warnSingleThreaded } from './environment.js';
-import { CpuExecutable } from './executable.js';
+import { canShareMemory, checkThreads, defaultThreads, defaultTier, probeFeatures, type Tier, warnSingleThreaded } from './environment.js';
+import { CpuExecutable, kernelCode } from './executable.js';
 import { Heap } from './heap.js';
 import { Pool } from './pool.js';
 import { kernelsOf } from './program.js';
 import { Scheduler } from './scheduler.js';
 import { ThreadMemory } from './thread-memory.js';
+import { TieredExecutable } from './tiered.js';
 
 export interface CpuDeviceOptions {
   /** Threads of a run, this one included. Default: TRIREME_THREADS, else the cores, at most 16. */
@@ -20,7 +22,15 @@ export interface CpuDeviceOptions {
   readonly maxBytes?: number;
   /** Whether the heap is shared with worker threads. Default: where the environment allows it. */
   readonly shared?: boolean;
+  /**
+   * `wasm`: WebAssembly alone. `native`: code of the machine's C compiler, waited for. `auto`: WebAssembly at first, native code
+   * as soon as it is compiled in the background; the last bits of results change then. Default: TRIREME_TIER, else `auto`.
+   */
+  readonly tier?: Tier;
 }
+
+/** Scalar operations of a run below which a program stays WebAssembly in the `auto` tier. */
+const leastNativeWork = 200_000;
 
 /** Turns kernels into a WebAssembly module. */
 export type KernelCompiler = (kernels: readonly Kernel[], features: WasmFeatures) => CompiledModule;
@@ -47,6 +57,9 @@ export class CpuDevice implements Device {
   private readonly threadMemory: ThreadMemory;
   private readonly functions = new FunctionNumbers();
   private loaded = 0;
+  private readonly native: NativeTier | null;
+  private readonly givenTier: Tier;
+  private pinnedTier: 'native' | 'wasm' | null = null;
   private disposed = false;
 
   constructor(options: CpuDeviceOptions, compile: KernelCompiler) {
@@ -59,6 +72,8 @@ export class CpuDevice implements Device {
       );
     }
     this.compile = compile;
+    this.givenTier = shared ? (options.tier ?? defaultTier()) : 'wasm';
+    this.native = this.givenTier === 'wasm' ? null : new NativeTier();
     this.threads = shared ? threads : 1;
     this.features = probeFeatures(shared);
     this.heap = new Heap({ shared, maxBytes: options.maxBytes ?? 2 ** 32 });
@@ -75,6 +90,23 @@ export class CpuDevice implements Device {
       this.pool,
       this.threads,
     );
+  }
+
+  /** Where programs run: see {@link CpuDeviceOptions.tier}; one of the two others while the tier is pinned. */
+  get tier(): Tier {
+    return this.pinnedTier ?? this.givenTier;
+  }
+  /** Whether native code can be had: null while nobody has asked, else true or the reason why not. */
+  get nativeStatus(): true | string | null {
+    return this.native === null ? 'the tier is wasm' : this.native.status;
+  }
+  /**
+   * Pins the tier, or lets go of it: with `auto`, native code may take over in the middle of a run and change last bits. Pinned,
+   * every program waits for its native code at its next run, or all stay with WebAssembly where there is none.
+   */
+  pinTier(pinned: boolean): void {
+    if (!pinned) this.pinnedTier = null;
+    else if (this.givenTier === 'auto') this.pinnedTier = this.native?.isAvailable() ? 'native' : 'wasm';
   }
 
   /** See {@link Heap.onPressure}. */
@@ -108,19 +140,49 @@ export class CpuDevice implements Device {
   load(spec: ExecutableSpec): Executable {
     if (this.disposed) throw new LifetimeError('the device was disposed', { op: 'load', fix: 'Create another one.' });
     const kernels = kernelsOf(spec.steps);
-    const compiled = this.compile(kernels, this.features);
-    if (debugLevel() >= 4) debugPrint(4, describeModule(spec.name, kernels, compiled));
-    const count = compiled.kernels.reduce((sum, kernel) => sum + kernel.phases.reduce((n, phase) => n + phase.length, 0), 0);
+    const { native } = this;
+    if (native === null || kernels.length === 0) return this.build(spec, kernels, null);
+    if (this.tier === 'native') return this.build(spec, kernels, native.compileNow(spec.name, kernels));
+    const first = this.build(spec, kernels, null);
+    // Smaller ones are done before native code pays.
+    if (this.tier === 'wasm' || first.program.work < leastNativeWork) return first;
+    return new TieredExecutable(
+      first,
+      {
+        request: (done) => native.request(spec.name, kernels, done),
+        compileNow: () => native.compileNow(spec.name, kernels),
+        tier: () => this.tier,
+        build: (module) => this.tryBuild(spec, kernels, module),
+        busy: () => this.scheduler.busy,
+      },
+      first.program.work,
+    );
+  }
+
+  private tryBuild(spec: ExecutableSpec, kernels: readonly Kernel[], module: NativeModule): CpuExecutable | null {
+    if (this.disposed) return null;
+    try {
+      return this.build(spec, kernels, module);
+    } catch (error) {
+      this.native?.giveUp(`${spec.name} could not be loaded: ${String(error)}`);
+      return null;
+    }
+  }
+
+  private build(spec: ExecutableSpec, kernels: readonly Kernel[], module: NativeModule | null): CpuExecutable {
+    const code = kernelCode(kernels, module, (list) => this.compile(list, this.features));
+    if (debugLevel() >= 4) debugPrint(4, describeModule(spec.name, kernels, code.wasm));
+    const count = code.kernels.reduce((sum, kernel) => sum + kernel.phases.reduce((n, phase) => n + phase.length, 0), 0);
     const base = this.functions.take(count);
     let executable: CpuExecutable;
     try {
-      executable = new CpuExecutable(spec, kernels, compiled, base, this.heap, this.scheduler, (e) => this.forget(e));
+      executable = new CpuExecutable(spec, kernels, code, base, this.heap, this.scheduler, (e) => this.forget(e));
     } catch (error) {
       this.functions.give(base, count);
       throw error;
     }
     this.loaded++;
-    this.threadMemory.require(executable.program.computedArgs, Math.max(0, ...compiled.kernels.map((k) => k.scratchBytes)));
+    this.threadMemory.require(executable.program.computedArgs, Math.max(0, ...code.kernels.map((k) => k.scratchBytes)));
     try {
       this.threadMemory.ensure([0]);
     } catch (error) {

@@ -30,6 +30,17 @@ export function defaultThreads(): number {
   return Math.max(1, Math.min(defaultThreadLimit, cores));
 }
 
+export type Tier = 'auto' | 'native' | 'wasm';
+
+/** The tier of a device when the caller does not say: TRIREME_TIER, else `auto` in Node and WebAssembly elsewhere. */
+export function defaultTier(): Tier {
+  if (!hasNodeModules() || builtin('node:os') === null) return 'wasm';
+  const asked = process.env.TRIREME_TIER;
+  if (asked === undefined || asked === '') return 'auto';
+  if (asked === 'auto' || asked === 'native' || asked === 'wasm') return asked;
+  throw new ArgumentError(`TRIREME_TIER is ${asked}`, { op: 'createCpuDevice', received: asked, expected: 'auto, native or wasm' });
+}
+
 export function checkThreads(threads: number, name: string): number {
   if (Number.isInteger(threads) && threads >= 1 && threads <= maxThreads - 1) return threads;
   throw new ArgumentError(`${name} is ${threads}`, {

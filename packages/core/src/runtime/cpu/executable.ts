@@ -1,14 +1,14 @@
 /** A program in the heap: its arena, its commands, and the instance of its module on this thread. */
-import type { CompiledModule } from '../../codegen/compiled.js';
+import type { CompiledKernel, CompiledModule } from '../../codegen/compiled.js';
 import { CompilerError, LifetimeError } from '../../errors.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { Executable, ExecutableSpec } from '../device.js';
+import { type KernelFunction, type Library, linkLibrary } from '../native/link.js';
+import type { NativeModule } from '../native/tier.js';
 import type { Heap } from './heap.js';
 import type { Published } from './pool.js';
 import { compileSteps, type LinkedKernel, type Program } from './program.js';
 import type { Scheduler } from './scheduler.js';
-
-type KernelFunction = (begin: number, end: number, args: number, scratch: number) => void;
 
 /** A program of one small call, done without the driver. */
 interface DirectCall {
@@ -19,6 +19,37 @@ interface DirectCall {
   readonly words: Int32Array;
   readonly slots: Int32Array;
   readonly offsets: Float64Array;
+}
+
+/** The code of a program: each kernel is in the WebAssembly module or in the native library. */
+export interface KernelCode {
+  readonly wasm: CompiledModule;
+  /** Path of the native library, if there is one. */
+  readonly library: string | null;
+  readonly kernels: readonly CompiledKernel[];
+}
+
+/** Compiles what the native module does not have. */
+export function kernelCode(
+  kernels: readonly Kernel[],
+  native: NativeModule | null,
+  compile: (kernels: readonly Kernel[]) => CompiledModule,
+): KernelCode {
+  if (native === null) {
+    const wasm = compile(kernels);
+    return { wasm, library: null, kernels: wasm.kernels };
+  }
+  const wasm = compile(kernels.filter((_, i) => native.kernels[i] === null));
+  let next = 0;
+  return {
+    wasm,
+    library: native.path,
+    kernels: native.kernels.map((kernel): CompiledKernel => {
+      if (kernel === null) return wasm.kernels[next++];
+      const phases = kernel.phases.map((phase) => phase.map(({ symbol, grid, chunk }) => ({ exportName: symbol, grid, chunk })));
+      return { phases, workspaceBytes: kernel.workspaceBytes, scratchBytes: kernel.scratchBytes };
+    }),
+  };
 }
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
@@ -35,6 +66,7 @@ export class CpuExecutable implements Executable {
   /** Whether the functions are in this thread's table. */
   linked = false;
 
+  private readonly library: Library | null;
   private readonly scheduler: Scheduler;
   private readonly heap: Heap;
   private readonly onDispose: (executable: CpuExecutable) => void;
@@ -52,7 +84,7 @@ export class CpuExecutable implements Executable {
   constructor(
     spec: ExecutableSpec,
     kernels: readonly Kernel[],
-    compiled: CompiledModule,
+    code: KernelCode,
     base: number,
     heap: Heap,
     scheduler: Scheduler,
@@ -66,17 +98,19 @@ export class CpuExecutable implements Executable {
 
     const names: string[] = [];
     const linked = new Map<Kernel, LinkedKernel>();
-    compiled.kernels.forEach((kernel, k) => {
+    code.kernels.forEach((kernel, k) => {
       const functions = kernel.phases.map((phase) => phase.map((entry) => base + names.push(entry.exportName) - 1));
       linked.set(kernels[k] as Kernel, { kernel: kernels[k] as Kernel, compiled: kernel, functions });
     });
     this.program = compileSteps(spec.steps, linked);
-    const module = compileModule(spec.name, compiled);
+    const module = compileModule(spec.name, code.wasm);
     const instance = new WebAssembly.Instance(module, { env: { memory: heap.memory } });
-    this.functions = names.map((name) => instance.exports[name] as KernelFunction);
-    this.published = { module, base, names, sequence: 0 };
+    const symbols = names.filter((name) => !(name in instance.exports));
+    this.library = code.library === null ? null : linkLibrary(code.library, symbols, heap.memory);
+    this.functions = names.map((name) => (instance.exports[name] ?? this.library?.functions.get(name)) as KernelFunction);
+    this.published = { module, base, names, library: code.library, sequence: 0 };
 
-    const workspaceBytes = Math.max(0, ...compiled.kernels.map((k) => k.workspaceBytes));
+    const workspaceBytes = Math.max(0, ...code.kernels.map((k) => k.workspaceBytes));
     this.arenaBytes = roundUp(spec.arenaBytes) + workspaceBytes;
     this.arena = heap.allocate(this.arenaBytes);
     for (const { offset, bytes } of spec.constants) {
@@ -144,6 +178,7 @@ export class CpuExecutable implements Executable {
     this.disposed = true;
     this.heap.free(this.arena, this.arenaBytes);
     this.heap.free(this.commands, this.program.words.length * 4);
+    this.library?.unload();
     this.onDispose(this);
   }
 

@@ -19,6 +19,8 @@ const mediumLimit = 1 << 20;
 /** The last 64 KiB stay unused: the end of a block never wraps to 0 in 32-bit arithmetic. */
 const wasm32Pages = 65535;
 const initialPages = 256;
+/** Pages at the end that nobody gets: native code may read whole vectors a little beyond a buffer. */
+const slackPages = 1;
 const growthFactor = 1.5;
 const growthCap = 512 << 20;
 /** Below this size the heap grows without asking for garbage first. */
@@ -123,7 +125,7 @@ export class Heap {
     const total = (initial * wasmPage) / pageBytes;
     const reserved = reservedBytes / pageBytes;
     this.pages = new PageAllocator(total);
-    this.pages.extend(reserved, total - reserved);
+    this.pages.extend(reserved, total - reserved - slackPages);
   }
 
   /** Limit of the memory's size in bytes. */
@@ -287,7 +289,7 @@ export class Heap {
     this.u8 = new Uint8Array(this.memory.buffer);
     this.u32 = new Uint32Array(this.memory.buffer);
     this.i32 = new Int32Array(this.memory.buffer);
-    this.pages.extend((size * wasmPage) / pageBytes, ((pages - size) * wasmPage) / pageBytes);
+    this.pages.extend((size * wasmPage) / pageBytes - slackPages, ((pages - size) * wasmPage) / pageBytes);
     return true;
   }
 

@@ -10,6 +10,8 @@ export interface Published {
   readonly module: WebAssembly.Module;
   readonly base: number;
   readonly names: readonly string[];
+  /** Path of the native library with the functions that the module lacks. */
+  readonly library: string | null;
   /** Its load message's number; 0 until it is published. */
   sequence: number;
 }
@@ -193,7 +195,8 @@ export class Pool {
 }
 
 function loadMessage(executable: Published): LoadMessage {
-  return { kind: 'load', sequence: executable.sequence, module: executable.module, base: executable.base, names: executable.names };
+  const { sequence, module, base, names, library } = executable;
+  return { kind: 'load', sequence, module, base, names, library };
 }
 
 /**

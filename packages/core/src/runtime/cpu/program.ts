@@ -40,6 +40,8 @@ export interface Program {
   readonly parallel: boolean;
   /** Whether the threads have to meet on the way. */
   readonly meets: boolean;
+  /** Scalar operations in all, whoever does them. */
+  readonly work: number;
   /** Scalar operations the threads can share; Infinity when a condition decides how many. */
   readonly sharedWork: number;
   /** Most arguments a call computes at run time. */
@@ -65,6 +67,7 @@ class ProgramWriter {
   computedArgs = 0;
   parallel = false;
   meets = false;
+  work = 0;
   sharedWork = 0;
   /** Rounds of the enclosing loops. */
   private rounds = 1;
@@ -110,6 +113,7 @@ class ProgramWriter {
       workspaceWords,
       parallel: this.parallel,
       meets: this.meets,
+      work: this.work,
       sharedWork: this.sharedWork,
       computedArgs: this.computedArgs,
       phaseWords: this.phaseWords,
@@ -184,6 +188,7 @@ class ProgramWriter {
       });
     }
     const small = step.work <= smallWork;
+    this.work += step.work * this.rounds;
     if (!this.alone) this.sharedWork += step.work * this.rounds;
     const computed = this.computeArgs(step.args, true);
     linked.compiled.phases.forEach((phase, p) => {

@@ -2,6 +2,7 @@
  * A thread of the pool, in Node and in browsers. It sleeps on the shared memory and returns to its event loop only
  * to take a message, so starting a run costs no message.
  */
+import { type Library, linkLibrary } from '../native/link.js';
 import type { DriverExports } from './driver.js';
 import { control, errorText, record } from './layout.js';
 
@@ -23,6 +24,8 @@ export interface LoadMessage {
   readonly module: WebAssembly.Module;
   readonly base: number;
   readonly names: readonly string[];
+  /** The native library that has the functions that the module lacks. */
+  readonly library: string | null;
 }
 /** Forgets the functions of a disposed executable. */
 export interface UnloadMessage {
@@ -73,6 +76,8 @@ interface Thread {
   readonly words: Int32Array;
   readonly table: WebAssembly.Table;
   readonly driver: DriverExports;
+  /** Native libraries by the first function number of their programs. */
+  readonly libraries: Map<number, Library>;
 }
 
 /** Stores the first error of a run where the caller finds it, and makes the whole team leave. */
@@ -131,15 +136,25 @@ function run(driver: DriverExports, words: Int32Array, own: number, rank: number
 function start(init: InitMessage): Thread {
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   const instance = new WebAssembly.Instance(init.driver, { env: { memory: init.memory, table } });
-  return { init, words: new Int32Array(init.memory.buffer), table, driver: instance.exports as unknown as DriverExports };
+  return {
+    init,
+    words: new Int32Array(init.memory.buffer),
+    table,
+    driver: instance.exports as unknown as DriverExports,
+    libraries: new Map(),
+  };
 }
 
 function load(thread: Thread, message: LoadMessage): void {
   const { table } = thread;
-  const missing = message.base + message.names.length - table.length;
-  if (missing > 0) table.grow(Math.max(missing, table.length));
-  const instance = new WebAssembly.Instance(message.module, { env: { memory: thread.init.memory } });
-  message.names.forEach((name, i) => table.set(message.base + i, instance.exports[name] as () => void));
+  const short = message.base + message.names.length - table.length;
+  if (short > 0) table.grow(Math.max(short, table.length));
+  const { memory } = thread.init;
+  const { exports } = new WebAssembly.Instance(message.module, { env: { memory } });
+  const missing = message.names.filter((name) => !(name in exports));
+  const library = message.library === null ? null : linkLibrary(message.library, missing, memory);
+  if (library) thread.libraries.set(message.base, library);
+  message.names.forEach((name, i) => table.set(message.base + i, (exports[name] ?? library?.functions.get(name)) as () => void));
 }
 
 async function main(): Promise<void> {
@@ -159,6 +174,8 @@ async function main(): Promise<void> {
         Atomics.store(thread.words, (thread.init.record + record.loaded) / 4, message.sequence);
       } else if (message.kind === 'unload') {
         for (let i = 0; i < message.count; i++) thread.table.set(message.base + i, null);
+        thread.libraries.get(message.base)?.unload();
+        thread.libraries.delete(message.base);
       }
       if (message.kind !== 'unload') port.post({ kind: 'progress' });
     } catch (error) {

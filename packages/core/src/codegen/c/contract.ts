@@ -1,0 +1,555 @@
+/** Contractions in C: packed or direct operands, a register block written out in named vectors, the epilogue on each block. */
+import { CompilerError } from '../../errors.js';
+import type { LoopVar } from '../../ir/expr.js';
+import type { ContractPart, Kernel } from '../../ir/kernel.js';
+import { normalize } from '../wasm/normalize.js';
+import { type Axis, type CContractPlan, type CTarget, type LinearOperand, type Padding, planCContract } from './contract-plan.js';
+import type { CKernel, CPhaseEntry } from './module.js';
+import { CWriter } from './writer.js';
+
+/** `NAME(begin, end, args, scratch)`, addresses relative to the heap. */
+export function entryHead(name: string): string {
+  return `void ${name}(uint32_t begin, uint32_t end, uint32_t argsAt, uint32_t scratchAt)`;
+}
+
+const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+/** Floats behind a copy that a block of columns may read beyond its end. */
+const slack = 256;
+
+/** Renders a contraction, or null where WebAssembly must do it. */
+export function renderContract(kernel: Kernel, part: ContractPart, name: string, target: CTarget): CKernel | null {
+  const plan = planCContract(part, target);
+  return plan === null ? null : new ContractRenderer(kernel, part, name, plan).render();
+}
+
+class ContractRenderer {
+  private readonly kernel: Kernel;
+  private readonly part: ContractPart;
+  private readonly name: string;
+  private readonly plan: CContractPlan;
+  private readonly text: string[] = [];
+  private readonly panelColumns: number;
+  private readonly rowPanels: number;
+  private readonly columnPanels: number;
+  /** Byte offsets in the workspace. */
+  private readonly rowCopy: number;
+  private readonly columnCopy: number;
+  private readonly rowPanelsAt: number;
+  private readonly partialsAt: number;
+  private readonly workspaceBytes: number;
+  private readonly rowBatched: boolean;
+
+  constructor(kernel: Kernel, part: ContractPart, name: string, plan: CContractPlan) {
+    this.kernel = kernel;
+    this.part = part;
+    this.name = name;
+    this.plan = plan;
+    this.panelColumns = plan.blockVectors * plan.target.lanes;
+    this.rowPanels = Math.ceil(plan.rows / plan.blockRows);
+    this.columnPanels = Math.ceil(plan.columns / this.panelColumns);
+    this.rowBatched = plan.batchDims.some((d) => plan.row.strides[d] !== 0 && plan.dims[d].extent > 1);
+    let at = 0;
+    const reserve = (floats: number): number => {
+      const start = at;
+      at += align(4 * floats);
+      return start;
+    };
+    this.rowCopy = reserve(plan.row.padding ? plan.row.padding.elements + slack : 0);
+    this.columnCopy = reserve(plan.column.padding ? plan.column.padding.elements + slack : 0);
+    this.rowPanelsAt = reserve(plan.rowsPacked ? (this.rowBatched ? plan.batch : 1) * plan.rows * plan.k : 0);
+    this.partialsAt = reserve(plan.slices > 1 ? plan.slices * plan.batch * this.partialFloats() : 0);
+    this.workspaceBytes = at;
+  }
+  private partialFloats(): number {
+    return this.rowPanels * this.columnPanels * this.plan.blockRows * this.panelColumns;
+  }
+
+  render(): CKernel {
+    const { plan, name } = this;
+    const phases: CPhaseEntry[][] = [];
+    const copies: CPhaseEntry[] = [];
+    if (plan.row.padding) copies.push(this.copyEntry(`${name}_copyRows`, plan.row, plan.row.padding, this.rowCopy));
+    if (plan.column.padding) copies.push(this.copyEntry(`${name}_copyColumns`, plan.column, plan.column.padding, this.columnCopy));
+    if (copies.length > 0) phases.push(copies);
+    if (plan.rowsPacked) {
+      const pack = this.packRowsEntry();
+      // Rows that need no copy are packed while the columns are copied.
+      if (copies.length > 0 && !plan.row.padding) copies.push(pack);
+      else phases.push([pack]);
+    }
+    this.blocks();
+    this.epilogue();
+    phases.push([this.mainEntry()]);
+    if (plan.slices > 1) phases.push([this.sumEntry()]);
+    const scratchFloats = plan.columnsDirect ? 0 : plan.cellColumnPanels * this.panelColumns * this.longestSlice();
+    return { text: this.text.join('\n'), phases, workspaceBytes: this.workspaceBytes, scratchBytes: align(4 * scratchFloats) + 64 };
+  }
+  private longestSlice(): number {
+    const [outer] = this.plan.kAxes;
+    return (this.plan.k / outer.extent) * this.plan.sliceLength;
+  }
+
+  private operandPointer(operand: LinearOperand, copy: number): string {
+    return operand.padding
+      ? `(const float *)(heap + args[${this.kernel.params.length}] + ${copy}u) + ${operand.base}`
+      : `(const float *)(heap + args[${operand.param}]) + (${operand.base})`;
+  }
+  private workspace(at: number): string {
+    return `(float *)(heap + args[${this.kernel.params.length}] + ${at}u)`;
+  }
+  private get head(): string[] {
+    return ['  const uint32_t *args = (const uint32_t *)(heap + argsAt);'];
+  }
+
+  /** An expression for the offset of the flat index `at` over dimensions. */
+  private offset(which: readonly number[], strides: readonly number[], at: string): string {
+    const { dims } = this.plan;
+    const terms: string[] = [];
+    let below = 1;
+    for (const d of [...which].reverse()) {
+      const { extent } = dims[d];
+      if (extent > 1 && strides[d] !== 0) {
+        const quotient = below === 1 ? at : `(${at}) / ${below}`;
+        terms.push(`(${quotient}) % ${extent} * (${strides[d]})`);
+      }
+      below *= extent;
+    }
+    return terms.length === 0 ? '0' : terms.map((t) => `(${t})`).join(' + ');
+  }
+
+  /** Copies an operand with its border of zeros: a cell is a line of all but the last two coordinates. */
+  private copyEntry(name: string, operand: LinearOperand, padding: Padding, at: number): CPhaseEntry {
+    const { extents, low, source } = padding;
+    const coordinates = source.coordinates;
+    const inner = Math.max(0, extents.length - 2);
+    const outer = extents.slice(0, inner);
+    const grid = outer.reduce((n, e) => n * e, 1);
+    const block = extents.slice(inner).reduce((n, e) => n * e, 1);
+    const lines = [
+      `${entryHead(name)} {`,
+      ...this.head,
+      `  const float *source = (const float *)(heap + args[${operand.param}]);`,
+      `  float *to = ${this.workspace(at)};`,
+      '  for (uint32_t cell = begin; cell < end; cell++) {',
+      '    int64_t from = 0; int inside = 1; uint32_t left = cell;',
+    ];
+    for (let i = inner - 1; i >= 0; i--) {
+      lines.push(`    { int32_t c = (int32_t)(left % ${extents[i]}u) + (${low[i]}); left /= ${extents[i]}u;`);
+      lines.push(`      inside &= c >= 0 && c < ${coordinates[i].extent}; from += (int64_t)c * ${coordinates[i].stride}; }`);
+    }
+    lines.push(`    float *out = to + (int64_t)cell * ${block};`);
+    lines.push(`    if (!inside) { for (int i = 0; i < ${block}; i++) out[i] = 0; continue; }`);
+    let indent = '    ';
+    let address = 'from';
+    for (let i = inner; i < extents.length - 1; i++) {
+      lines.push(`${indent}for (int32_t y = 0; y < ${extents[i]}; y++, out += ${extents[i + 1]}) {`);
+      indent += '  ';
+      lines.push(`${indent}const int32_t c = y + (${low[i]});`);
+      lines.push(
+        `${indent}if (c < 0 || c >= ${coordinates[i].extent}) { for (int i = 0; i < ${extents[i + 1]}; i++) out[i] = 0; continue; }`,
+      );
+      lines.push(`${indent}const float *line = source + from + (int64_t)c * ${coordinates[i].stride};`);
+      address = '';
+    }
+    const last = extents.length - 1;
+    if (address !== '') lines.push(`${indent}const float *line = source + ${address};`);
+    const { extent, stride } = coordinates[last];
+    const first = Math.max(0, -low[last]);
+    const end = Math.max(first, Math.min(extents[last], extent - low[last]));
+    lines.push(`${indent}for (int x = 0; x < ${first}; x++) out[x] = 0;`);
+    lines.push(`${indent}for (int x = ${first}; x < ${end}; x++) out[x] = line[(x + (${low[last]})) * (int64_t)${stride}];`);
+    lines.push(`${indent}for (int x = ${end}; x < ${extents[last]}; x++) out[x] = 0;`);
+    while (indent.length > 4) {
+      indent = indent.slice(2);
+      lines.push(`${indent}}`);
+    }
+    lines.push('  }', '}');
+    this.text.push(lines.join('\n'));
+    return { symbol: name, grid, chunk: Math.max(1, Math.ceil(16384 / block)) };
+  }
+
+  /** Loops over k; `body` gets the offsets of both operands. */
+  private overK(
+    axes: readonly Axis[],
+    indent: string,
+    body: (row: string, column: string, indent: string) => string[],
+    outerRange?: string,
+  ): string[] {
+    const lines: string[] = [];
+    const rows: string[] = [];
+    const columns: string[] = [];
+    let at = indent;
+    axes.forEach((axis, i) => {
+      const range = i === 0 && outerRange ? outerRange : `int32_t k${i} = 0; k${i} < ${axis.extent}`;
+      lines.push(`${at}for (${range}; k${i}++) {`);
+      at += '  ';
+      if (axis.row !== 0) rows.push(`k${i} * (int64_t)${axis.row}`);
+      if (axis.column !== 0) columns.push(`k${i} * (int64_t)${axis.column}`);
+    });
+    lines.push(...body(rows.join(' + ') || '0', columns.join(' + ') || '0', at));
+    for (let i = axes.length; i > 0; i--) {
+      at = at.slice(2);
+      lines.push(`${at}}`);
+    }
+    return lines;
+  }
+
+  /** A cell packs one panel of rows: [k][rows of the panel]. */
+  private packRowsEntry(): CPhaseEntry {
+    const { plan, name } = this;
+    const { blockRows, rows, k } = plan;
+    const batches = this.rowBatched ? plan.batch : 1;
+    const inner = plan.kAxes[plan.kAxes.length - 1];
+    const lines = [
+      `${entryHead(`${name}_pack`)} {`,
+      ...this.head,
+      `  const float *source = ${this.operandPointer(plan.row, this.rowCopy)};`,
+      `  float *panels = ${this.workspace(this.rowPanelsAt)};`,
+      '  for (uint32_t cell = begin; cell < end; cell++) {',
+      `    const int32_t batch = cell / ${this.rowPanels}, panel = cell % ${this.rowPanels};`,
+      `    const int64_t base = ${this.rowBatched ? this.offset(plan.batchDims, plan.row.strides, 'batch') : '0'};`,
+      `    const int32_t first = panel * ${blockRows}, height = ${rows} - first < ${blockRows} ? ${rows} - first : ${blockRows};`,
+      `    float *to = panels + (int64_t)batch * ${rows * k} + (int64_t)first * ${k};`,
+    ];
+    const copyRow = (r: string, indent: string): string[] => [
+      `${indent}const float *from = source + base + (${this.offset(plan.rowDims, plan.row.strides, `(first + ${r})`)});`,
+      `${indent}float *at = to + ${r};`,
+    ];
+    if (inner.row === 1 && inner.extent >= 16) {
+      // Eight rows at a time: each line of the panel is written while it is in the cache.
+      lines.push('    for (int32_t r = 0; r < height; r++) {', ...copyRow('r', '      '));
+      lines.push(...this.overK(plan.kAxes, '      ', (row, _, indent) => [`${indent}*at = from[${row}]; at += height;`]));
+      lines.push('    }');
+    } else {
+      lines.push(`    int64_t rowAt[${blockRows}];`);
+      lines.push(
+        `    for (int32_t r = 0; r < height; r++) rowAt[r] = base + (${this.offset(plan.rowDims, plan.row.strides, '(first + r)')});`,
+        `    if (height == ${blockRows}) {`,
+      );
+      lines.push(
+        ...this.overK(plan.kAxes, '      ', (row, _, indent) => [
+          `${indent}const float *from = source + (${row});`,
+          `${indent}for (int32_t r = 0; r < ${blockRows}; r++) to[r] = from[rowAt[r]];`,
+          `${indent}to += ${blockRows};`,
+        ]),
+        '    } else {',
+        ...this.overK(plan.kAxes, '      ', (row, _, indent) => [
+          `${indent}const float *from = source + (${row});`,
+          `${indent}for (int32_t r = 0; r < height; r++) to[r] = from[rowAt[r]];`,
+          `${indent}to += height;`,
+        ]),
+        '    }',
+      );
+    }
+    lines.push('  }', '}');
+    this.text.push(lines.join('\n'));
+    return { symbol: `${name}_pack`, grid: batches * this.rowPanels, chunk: Math.max(1, Math.ceil(32768 / (k * blockRows))) };
+  }
+
+  /** The register blocks: for full panels of rows and for the last one. */
+  private blocks(): void {
+    const { plan } = this;
+    this.text.push(this.block(plan.blockRows));
+    const rest = plan.rows % plan.blockRows;
+    if (rest > 0) this.text.push(this.block(rest));
+  }
+
+  /**
+   * `out[height][panelColumns] = sum over k of rows x columns`. `a`: the packed panel, or the operand at k = 0 with the rows'
+   * offsets in `rowAt`. `b`: the packed panel of columns, or the operand at k = 0 and the first column.
+   */
+  private block(height: number): string {
+    const { plan, name } = this;
+    const { lanes } = plan.target;
+    const vectors = Array.from({ length: plan.blockVectors }, (_, v) => v);
+    const rows = Array.from({ length: height }, (_, r) => r);
+    const lines = [
+      `static __attribute__((noinline)) void ${name}_block${height}(const float *restrict a, const int64_t *restrict rowAt, const float *restrict b, int32_t from, int32_t until, float *restrict out) {`,
+    ];
+    for (const r of rows) lines.push(`  vf ${vectors.map((v) => `c${r}_${v} = {0}`).join(', ')};`);
+    if (!plan.rowsPacked) lines.push(`  const int64_t ${rows.map((r) => `r${r} = rowAt[${r}]`).join(', ')};`);
+    const axes = plan.kAxes;
+    const last = axes.length - 1;
+    const inner = axes[last];
+    const outer = axes.slice(0, last);
+    const step = (indent: string, rowStep: string, columnStep: string): string[] => {
+      const out = vectors.map((v) => `${indent}const vf b${v} = *(const u_float32 *)(pb + ${v * lanes});`);
+      for (const r of rows) {
+        const element = plan.rowsPacked ? `pa[${r}]` : `pa[r${r}]`;
+        out.push(
+          `${indent}{ const vf x = (vf){0} + ${element}; ${vectors.map((v) => `c${r}_${v} = FMA(x, b${v}, c${r}_${v});`).join(' ')} }`,
+        );
+      }
+      out.push(`${indent}pa += ${rowStep}; pb += ${columnStep};`);
+      return out;
+    };
+    if (plan.rowsPacked) lines.push('  const float *pa = a;');
+    if (!plan.columnsDirect) lines.push('  const float *pb = b;');
+    // The outermost axis runs over the slice.
+    const innerRange = outer.length === 0 ? 'int32_t i = from; i < until; i++' : `int32_t i = 0; i < ${inner.extent}; i++`;
+    const range = 'int32_t k0 = from; k0 < until';
+    const loop = (row: string, column: string, indent: string): string[] => {
+      const start = outer.length === 0 ? 'from' : '0';
+      const body: string[] = [];
+      if (!plan.rowsPacked) body.push(`${indent}const float *pa = a + (${row}) + ${start} * (int64_t)${inner.row};`);
+      if (plan.columnsDirect) body.push(`${indent}const float *pb = b + (${column}) + ${start} * (int64_t)${inner.column};`);
+      body.push(`${indent}for (${innerRange}) {`);
+      body.push(
+        ...step(
+          `${indent}  `,
+          plan.rowsPacked ? String(height) : String(inner.row),
+          plan.columnsDirect ? String(inner.column) : String(this.panelColumns),
+        ),
+      );
+      body.push(`${indent}}`);
+      return body;
+    };
+    if (outer.length === 0) lines.push(...loop('0', '0', '  '));
+    else lines.push(...this.overK(outer, '  ', loop, range));
+    for (const r of rows) for (const v of vectors) lines.push(`  *(u_float32 *)(out + ${r * this.panelColumns + v * lanes}) = c${r}_${v};`);
+    lines.push('}');
+    return lines.join('\n');
+  }
+
+  /** Applies the epilogue to a block whose sums lie in `sums[height][panelColumns]`. */
+  private epilogue(): void {
+    const { plan, part, name } = this;
+    const { dims } = plan;
+    const outputs = dims.flatMap((dim, d) => (dim.role === 'k' ? [] : [d]));
+    const normal = normalize({
+      body: part.epilogue,
+      outer: part.outputVars.map((variable, i) => ({ variable, extent: dims[outputs[i]].extent })),
+      given: [part.result],
+    });
+    const result = normal.locals.get(part.result);
+    if (!result) throw new CompilerError('an epilogue lost its result');
+    const variableOf = (d: number): LoopVar => {
+      const variable = normal.variables.get(part.outputVars[outputs.indexOf(d)]);
+      if (!variable) throw new CompilerError('an epilogue lost its variables');
+      return variable;
+    };
+    const w = new CWriter(normal, plan.target.lanes);
+    const unflatten = (which: readonly number[], flat: string): void => {
+      let below = 1;
+      for (const d of [...which].reverse()) {
+        const variable = variableOf(d);
+        const { extent } = dims[d];
+        const text = extent === 1 ? '0' : below === 1 ? `(${flat}) % ${extent}` : `(${flat}) / ${below} % ${extent}`;
+        const own = `d${d}`;
+        w.line(`const int32_t ${own} = ${text};`);
+        w.bind(variable, own);
+        w.changed(variable);
+        below *= extent;
+      }
+    };
+    w.pointers('args');
+    unflatten(plan.batchDims, 'batch');
+    // The last dimension of the columns runs along the lanes.
+    const wide = plan.columnDims.filter((d) => dims[d].extent > 1);
+    const laneDim = wide[wide.length - 1];
+    w.block('for (int32_t r = 0; r < height; r++)', () => {
+      w.line('const int32_t row = firstRow + r;');
+      unflatten(plan.rowDims, 'row');
+      w.line(`const float *line = sums + r * ${this.panelColumns};`);
+      const scalar = (): void => {
+        w.line(`const float acc = line[c];`);
+        w.bind(result, 'acc');
+        w.changed(result);
+        w.body(normal.body);
+      };
+      if (laneDim === undefined) {
+        for (const d of plan.columnDims) {
+          w.bind(variableOf(d), '0');
+          w.changed(variableOf(d));
+        }
+        w.line('const int32_t c = 0;');
+        scalar();
+        return;
+      }
+      const lane = variableOf(laneDim);
+      const others = plan.columnDims.filter((d) => d !== laneDim);
+      const extent = dims[laneDim].extent;
+      const outerColumns = others.reduce((n, d) => n * dims[d].extent, 1);
+      w.block('for (int32_t c = 0; c < width;)', () => {
+        w.line('const int32_t column = firstColumn + c;');
+        if (plan.pitch > 0) {
+          // Columns between the lines were computed in vain.
+          const perLine = plan.width / extent;
+          w.line(`const int32_t y = column / ${plan.pitch}, x = column % ${plan.pitch};`);
+          w.line(`if (x >= ${plan.width}) { c += ${plan.pitch} - x; continue; }`);
+          w.line(`const int32_t flat = y * ${plan.width} + x;`);
+          w.line(`const int32_t lane0 = x % ${extent};`);
+          void perLine;
+        } else {
+          w.line('const int32_t flat = column;');
+          w.line(`const int32_t lane0 = flat % ${extent};`);
+        }
+        if (outerColumns > 1) w.line(`const int32_t outer = flat / ${extent};`);
+        if (outerColumns > 1) unflatten(others, 'outer');
+        else
+          for (const d of others) {
+            w.bind(variableOf(d), '0');
+            w.changed(variableOf(d));
+          }
+        w.line(`int32_t run = ${extent} - lane0; if (run > width - c) run = width - c;`);
+        w.line('const int32_t stop = c + run;');
+        w.line('int32_t at = lane0;');
+        w.block('for (; c + LANES <= stop; c += LANES, at += LANES)', () => {
+          w.line('const vf acc = *(const u_float32 *)(line + c);');
+          w.bind(lane, 'at');
+          w.changed(lane);
+          w.vectorBody(normal.body, lane, new Map([[result, 'acc']]));
+        });
+        w.changed(lane);
+        w.block('for (; c < stop; c++, at++)', () => {
+          w.bind(lane, 'at');
+          w.changed(lane);
+          scalar();
+        });
+      });
+    });
+    this.text.push(
+      `static void ${name}_epilogue(const uint32_t *args, int32_t batch, int32_t firstRow, int32_t height, int32_t firstColumn, int32_t width, const float *restrict sums) {`,
+      ...w.lines,
+      '}',
+    );
+  }
+
+  private mainEntry(): CPhaseEntry {
+    const { plan, name, panelColumns, rowPanels } = this;
+    const { k, blockRows, rows, columns } = plan;
+    const [outerK] = plan.kAxes;
+    const perOuter = k / outerK.extent;
+    const rest = rows % blockRows;
+    const cells = plan.batch * plan.columnCells * plan.rowCells;
+    const lines = [
+      `${entryHead(name)} {`,
+      ...this.head,
+      `  const float *rowSource = ${this.operandPointer(plan.row, this.rowCopy)};`,
+      `  const float *columnSource = ${this.operandPointer(plan.column, this.columnCopy)};`,
+      ...(plan.rowsPacked ? [`  const float *panels = ${this.workspace(this.rowPanelsAt)};`] : []),
+      ...(plan.slices > 1 ? [`  float *partials = ${this.workspace(this.partialsAt)};`] : []),
+      ...(plan.columnsDirect ? [] : ['  float *packed = (float *)(heap + scratchAt);']),
+      `  float sums[${blockRows * panelColumns}] __attribute__((aligned(64)));`,
+      '  for (uint32_t cell = begin; cell < end; cell++) {',
+      `    const int32_t slice = cell / ${cells}, inner = cell % ${cells};`,
+      `    const int32_t from = slice * ${plan.sliceLength}, until = from + ${plan.sliceLength} < ${outerK.extent} ? from + ${plan.sliceLength} : ${outerK.extent};`,
+      `    const int32_t rowCell = inner % ${plan.rowCells}, columnCell = inner / ${plan.rowCells} % ${plan.columnCells}, batch = inner / ${plan.rowCells * plan.columnCells};`,
+      `    const int32_t firstPanel = columnCell * ${plan.cellColumnPanels}, lastPanel = firstPanel + ${plan.cellColumnPanels} < ${this.columnPanels} ? firstPanel + ${plan.cellColumnPanels} : ${this.columnPanels};`,
+      `    const int32_t firstRows = rowCell * ${plan.cellRowPanels}, lastRows = firstRows + ${plan.cellRowPanels} < ${rowPanels} ? firstRows + ${plan.cellRowPanels} : ${rowPanels};`,
+      `    const int64_t rowBatch = ${this.offset(plan.batchDims, plan.row.strides, 'batch')}, columnBatch = ${this.offset(plan.batchDims, plan.column.strides, 'batch')};`,
+      `    for (int32_t panel = firstPanel; panel < lastPanel; panel++) {`,
+      `      const int32_t firstColumn = panel * ${panelColumns}, width = ${columns} - firstColumn < ${panelColumns} ? ${columns} - firstColumn : ${panelColumns};`,
+    ];
+    if (plan.columnsDirect) lines.push(`      const float *b = columnSource + columnBatch + firstColumn;`);
+    else lines.push(...this.packColumns());
+    lines.push(
+      `      for (int32_t rowPanel = firstRows; rowPanel < lastRows; rowPanel++) {`,
+      `        const int32_t firstRow = rowPanel * ${blockRows}, height = ${rows} - firstRow < ${blockRows} ? ${rows} - firstRow : ${blockRows};`,
+      ...(plan.slices > 1
+        ? [
+            `        float *out = partials + ((((int64_t)slice * ${plan.batch} + batch) * ${rowPanels} + rowPanel) * ${this.columnPanels} + panel) * ${blockRows * panelColumns};`,
+          ]
+        : ['        float *out = sums;']),
+    );
+    if (plan.rowsPacked) {
+      lines.push(
+        '        const int64_t *rowAt = 0;',
+        `        const float *a = panels + ${this.rowBatched ? `(int64_t)batch * ${rows * k} + ` : ''}(int64_t)firstRow * ${k} + (int64_t)from * ${perOuter} * height;`,
+      );
+    } else {
+      lines.push(
+        `        int64_t rowAt[${blockRows}];`,
+        `        for (int32_t r = 0; r < height; r++) rowAt[r] = ${this.offset(plan.rowDims, plan.row.strides, '(firstRow + r)')};`,
+        '        const float *a = rowSource + rowBatch;',
+      );
+    }
+    lines.push(`        if (height == ${blockRows}) ${name}_block${blockRows}(a, rowAt, b, from, until, out);`);
+    if (rest > 0) lines.push(`        else ${name}_block${rest}(a, rowAt, b, from, until, out);`);
+    if (plan.slices === 1) lines.push(`        ${name}_epilogue(args, batch, firstRow, height, firstColumn, width, sums);`);
+    lines.push('      }', '    }', '  }', '  (void)rowSource; (void)columnSource;', '}');
+    this.text.push(lines.join('\n'));
+    const cellWork = plan.cellColumnPanels * panelColumns * plan.cellRowPanels * blockRows * k;
+    return { symbol: name, grid: cells * plan.slices, chunk: Math.max(1, Math.floor(100_000 / cellWork)) };
+  }
+
+  /** Packs one panel of columns, [k][panelColumns], once for all rows of the cell. */
+  private packColumns(): string[] {
+    const { plan, panelColumns } = this;
+    const { columns } = plan;
+    const inner = plan.kAxes[plan.kAxes.length - 1];
+    const lines = [
+      `      float *b = packed + (int64_t)(panel - firstPanel) * ${panelColumns * this.longestSlice()};`,
+      `      { int64_t columnAt[${panelColumns}];`,
+      `        for (int32_t c = 0; c < ${panelColumns}; c++) { const int32_t column = firstColumn + (c < width ? c : 0); columnAt[c] = columnBatch + (${this.offset(plan.columnDims, plan.column.strides, 'column')}); }`,
+      `        int contiguous = 1; for (int32_t c = 1; c < ${panelColumns}; c++) contiguous &= columnAt[c] == columnAt[0] + c;`,
+      '        float *to = b;',
+    ];
+    void columns;
+    const range = `int32_t k0 = from; k0 < until`;
+    lines.push('        if (contiguous) {');
+    lines.push(
+      ...this.overK(
+        plan.kAxes,
+        '          ',
+        (_, column, indent) => [
+          `${indent}const float *at = columnSource + columnAt[0] + (${column});`,
+          `${indent}for (int32_t c = 0; c < ${panelColumns}; c += LANES) *(u_float32 *)(to + c) = *(const u_float32 *)(at + c);`,
+          `${indent}to += ${panelColumns};`,
+        ],
+        range,
+      ),
+    );
+    if (inner.column === 1 && inner.extent >= 16 && plan.kAxes.length === 1) {
+      // k is contiguous in memory: column by column.
+      lines.push(
+        '        } else {',
+        `          for (int32_t c = 0; c < ${panelColumns}; c++) {`,
+        '            const float *at = columnSource + columnAt[c];',
+        `            for (int32_t k0 = from; k0 < until; k0++) to[(int64_t)(k0 - from) * ${panelColumns} + c] = at[k0];`,
+        '          }',
+        '        } }',
+      );
+      return lines;
+    }
+    lines.push('        } else {');
+    lines.push(
+      ...this.overK(
+        plan.kAxes,
+        '          ',
+        (_, column, indent) => [
+          `${indent}const float *at = columnSource + (${column});`,
+          `${indent}for (int32_t c = 0; c < ${panelColumns}; c++) to[c] = at[columnAt[c]];`,
+          `${indent}to += ${panelColumns};`,
+        ],
+        range,
+      ),
+    );
+    lines.push('        } }');
+    return lines;
+  }
+
+  /** Adds the slices of k and finishes: a cell is a panel of rows. */
+  private sumEntry(): CPhaseEntry {
+    const { plan, name, panelColumns, rowPanels } = this;
+    const floats = plan.blockRows * panelColumns;
+    const perSlice = plan.batch * this.partialFloats();
+    this.text.push(
+      [
+        `${entryHead(`${name}_sum`)} {`,
+        ...this.head,
+        `  const float *partials = ${this.workspace(this.partialsAt)};`,
+        `  float sums[${floats}] __attribute__((aligned(64)));`,
+        '  for (uint32_t cell = begin; cell < end; cell++) {',
+        `    const int32_t panel = cell % ${this.columnPanels}, rowPanel = cell / ${this.columnPanels} % ${rowPanels}, batch = cell / ${this.columnPanels * rowPanels};`,
+        `    const float *from = partials + (int64_t)cell * ${floats};`,
+        `    for (int32_t i = 0; i < ${floats}; i++) { float s = from[i]; for (int32_t slice = 1; slice < ${plan.slices}; slice++) s += from[i + (int64_t)slice * ${perSlice}]; sums[i] = s; }`,
+        `    const int32_t firstRow = rowPanel * ${plan.blockRows}, firstColumn = panel * ${panelColumns};`,
+        `    ${name}_epilogue(args, batch, firstRow, ${plan.rows} - firstRow < ${plan.blockRows} ? ${plan.rows} - firstRow : ${plan.blockRows}, firstColumn, ${plan.columns} - firstColumn < ${panelColumns} ? ${plan.columns} - firstColumn : ${panelColumns}, sums);`,
+        '  }',
+        '}',
+      ].join('\n'),
+    );
+    return { symbol: `${name}_sum`, grid: plan.batch * rowPanels * this.columnPanels, chunk: 4 };
+  }
+}

@@ -1,0 +1,95 @@
+/** The machine's C compiler, and what it makes of this CPU. */
+import type { CTarget } from '../../codegen/c/contract-plan.js';
+import { node } from './node.js';
+
+export interface Toolchain {
+  readonly command: string;
+  readonly version: string;
+  readonly flags: readonly string[];
+  readonly target: CTarget;
+  /** All that the compiler defines with these flags, the CPU's features among it: part of the key of everything compiled. */
+  readonly macros: string;
+}
+
+const flags = [
+  '-O2',
+  '-march=native',
+  '-shared',
+  '-fPIC',
+  '-std=gnu11',
+  '-fwrapv',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-fno-trapping-math',
+  '-fno-strict-aliasing',
+  '-Wno-psabi',
+] as const;
+/** Milliseconds after which a compiler counts as hanging. */
+export const compilerTimeout = 60_000;
+
+function candidates(): string[] {
+  const asked = process.env.TRIREME_CC;
+  return asked ? [asked] : ['cc', 'gcc', 'clang'];
+}
+
+const probeArguments = [...flags.filter((f) => f !== '-shared'), '-dM', '-E', '-x', 'c', '/dev/null'];
+const probeOptions = { encoding: 'utf8', timeout: 10_000, maxBuffer: 4 * 2 ** 20 } as const;
+
+function describe(command: string, macros: string): Toolchain {
+  const has = (name: string): boolean => macros.includes(`#define ${name} `);
+  const version = /#define __VERSION__ "(.*)"/.exec(macros)?.[1] ?? 'unknown';
+  const target: CTarget = has('__AVX512F__')
+    ? { lanes: 16, registers: 32 }
+    : has('__AVX2__')
+      ? { lanes: 8, registers: 16 }
+      : { lanes: 4, registers: has('__aarch64__') ? 32 : 16 };
+  // GCC prefers half-width vectors on some CPUs that have the full width.
+  const wide = target.lanes === 16 ? ['-mprefer-vector-width=512'] : [];
+  return { command, version, flags: [...flags, ...wide], target, macros: macros.split('\n').sort().join('\n') };
+}
+
+/** The first compiler that works. Throws with what each candidate said. */
+export function findToolchainSync(): Toolchain {
+  const said: string[] = [];
+  for (const command of candidates()) {
+    try {
+      return describe(
+        command,
+        node().childProcess.execFileSync(command, probeArguments, { ...probeOptions, stdio: ['ignore', 'pipe', 'pipe'] }),
+      );
+    } catch (error) {
+      said.push(`${command}: ${firstLine(error)}`);
+    }
+  }
+  throw new Error(`no C compiler (${said.join('; ')})`);
+}
+
+/** {@link findToolchainSync} without holding up this thread. */
+export async function findToolchain(): Promise<Toolchain> {
+  const said: string[] = [];
+  for (const command of candidates()) {
+    try {
+      const macros = await new Promise<string>((resolve, reject) => {
+        const child = node().childProcess.execFile(command, probeArguments, probeOptions, (error, stdout) =>
+          error ? reject(error) : resolve(stdout),
+        );
+        child.unref();
+      });
+      return describe(command, macros);
+    } catch (error) {
+      said.push(`${command}: ${firstLine(error)}`);
+    }
+  }
+  throw new Error(`no C compiler (${said.join('; ')})`);
+}
+
+export function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const code = (error as { code?: unknown }).code;
+  return code === 'ENOENT' ? 'not found' : (text.split('\n').find((line) => line.trim() !== '') ?? 'failed');
+}
+
+/** Command-line arguments that compile `source` to `object`. */
+export function compileArguments(toolchain: Toolchain, source: string, object: string): string[] {
+  return [...toolchain.flags, source, '-o', object, '-lm'];
+}
