@@ -1,6 +1,8 @@
 /** Trireme: deep learning for TypeScript. */
+export * from './amp/index.js';
 export * from './autograd/index.js';
 export * as data from './data/index.js';
+export { deterministic } from './deterministic.js';
 export { type DType, dtypes, isFloat, promoteTypes } from './dtype.js';
 export * from './errors.js';
 export type { CompiledProgram } from './graph/compile.js';

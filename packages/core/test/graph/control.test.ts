@@ -172,6 +172,21 @@ describe('scan', () => {
     const x = randn([3, 4]);
     expectSame([jit(f)(x)], [f(x)]);
   });
+  test('outputs may be parts of a larger or smaller value', () => {
+    const f = (x: Tensor): Tensor[] => {
+      const { carry, outputs } = scan(
+        ([s], [row]) => {
+          const wide = mul(row, s);
+          return [[wide.narrow(0, 3, 1)], [wide.narrow(0, 1, 2), wide.narrow(0, 0, 1).expand([3])]];
+        },
+        [ones([1])],
+        [x],
+      );
+      return [...carry, ...outputs];
+    };
+    const x = randn([3, 4]);
+    expectSame(jit(f)(x), f(x));
+  });
   test('a carry that changes its shape is refused', () => {
     expect(() => scan(([s]) => [[add(s, zeros([2]))], []], [tensor(1)], [], { length: 2 })).toThrow(ShapeError);
   });
