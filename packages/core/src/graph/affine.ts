@@ -23,6 +23,29 @@ function maximum(a: Affine): number {
   return max;
 }
 
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/**
+ * Writes a sum of non-negative terms as `factor * high + low` with 0 <= low < factor and a factor of d above 1:
+ * then a / d is high / (d / factor).
+ */
+function factor(a: Affine, d: number): { readonly factor: number; readonly high: Affine; readonly low: Affine } | null {
+  const candidates = [...new Set(a.terms.map((t) => gcd(d, t.coefficient)))].filter((g) => g > 1).sort((x, y) => y - x);
+  for (const g of candidates) {
+    const low: Affine = { terms: a.terms.filter((t) => t.coefficient % g !== 0), offset: a.offset % g };
+    if (maximum(low) >= g) continue;
+    const high = a.terms.filter((t) => t.coefficient % g === 0).map((t) => ({ ...t, coefficient: t.coefficient / g }));
+    return { factor: g, high: { terms: high, offset: Math.floor(a.offset / g) }, low };
+  }
+  return null;
+}
+
+/** An expression as a quotient: of what, and by what (by 1 when it is none). */
+function quotient(e: Expr): { readonly of: Expr; readonly by: number } {
+  const is = e.kind === 'binary' && e.op === 'div' && e.b.kind === 'const' && Number(e.b.value) > 0;
+  return is ? { of: e.a, by: Number((e.b as { value: number | bigint }).value) } : { of: e, by: 1 };
+}
+
 /** Analyses and rebuilds index expressions of one kernel. */
 export class IndexAlgebra {
   readonly b: ExprBuilder;
@@ -78,20 +101,18 @@ export class IndexAlgebra {
     return this.recombine({ terms, offset: a.offset + b.offset });
   }
 
-  /** `c * d * (x / d) + c * (x % d)` is `c * x`. */
+  /** `c * d * (x / d) + c * (x % d)` is `c * x`, also where x is a quotient itself: (y / k) / d is y / (k * d). */
   private recombine(a: Affine): Affine {
     for (const low of a.terms) {
       const { base } = low;
       if (base.kind !== 'binary' || base.op !== 'rem' || base.b.kind !== 'const') continue;
       const d = Number(base.b.value);
-      const high = a.terms.find(
-        (t) =>
-          t.base.kind === 'binary' &&
-          t.base.op === 'div' &&
-          t.base.a === base.a &&
-          t.base.b === base.b &&
-          t.coefficient === low.coefficient * d,
-      );
+      const whole = quotient(base.a);
+      const high = a.terms.find((t) => {
+        if (t.coefficient !== low.coefficient * d) return false;
+        const { of, by } = quotient(t.base);
+        return (of === base.a && by === d) || (of === whole.of && by === whole.by * d);
+      });
       if (!high) continue;
       const rest: Affine = { terms: a.terms.filter((t) => t !== low && t !== high), offset: a.offset };
       return this.add(rest, scale(this.analyze(base.a), low.coefficient));
@@ -116,6 +137,8 @@ export class IndexAlgebra {
     if (!parts) return this.opaque(this.b.binary('div', this.toExpr(a), this.b.i32(d)), Number.POSITIVE_INFINITY);
     const max = maximum(parts.low);
     if (max < d) return parts.high;
+    const common = factor(parts.low, d);
+    if (common) return this.add(parts.high, this.divide(common.high, d / common.factor));
     const base = this.b.binary('div', this.toExpr(parts.low), this.b.i32(d));
     return this.add(parts.high, this.opaque(base, Math.floor(max / d) + 1));
   }
@@ -126,6 +149,8 @@ export class IndexAlgebra {
     const parts = this.split(a, d);
     if (!parts) return this.opaque(this.b.binary('rem', this.toExpr(a), this.b.i32(d)), Number.POSITIVE_INFINITY);
     if (maximum(parts.low) < d) return parts.low;
+    const common = factor(parts.low, d);
+    if (common) return this.add(scale(this.modulo(common.high, d / common.factor), common.factor), common.low);
     return this.opaque(this.b.binary('rem', this.toExpr(parts.low), this.b.i32(d)), d);
   }
 
