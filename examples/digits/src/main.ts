@@ -17,9 +17,8 @@ import { loadDigits, loadFashion, type Split } from './datasets.js';
 import { architectures, Classifier } from './model.js';
 import { writePicture } from './pictures.js';
 import { predict } from './predict.js';
-import { Progress } from './progress.js';
-import { renderReport } from './report.js';
-import { type EpochResult, evaluate, train } from './training.js';
+import { renderPage } from './report.js';
+import { classify, train, trainable } from './training.js';
 
 const usage = `usage: npm start -- [options]                             train, evaluate, report, save, predict
        npm start -- predict MODEL.safetensors PICTURE.png ...    predict with a saved model
@@ -105,19 +104,16 @@ async function trainAndReport({ data, dataDir, dataUrl, epochs, seed, out, json 
     `${data}: ${split.train.labels.length} pictures to learn from, ${split.test.labels.length} to test with; ${parameters} parameters; ${backend}, ${threads} threads`,
   );
 
-  const progress = new Progress(process.stderr);
-  const results: EpochResult[] = [];
   const { batchSize, maxLr, augmentation } = settings[data];
-  await train(model, split, { epochs, batchSize, maxLr, seed, augmentation, signal }, progress, (result) => {
-    results.push(result);
-    if (data !== 'digits' || result.epoch % 5 === 0 || result.epoch === epochs) {
-      progress.line(
-        `epoch ${result.epoch}: loss ${result.trainLoss.toFixed(4)}, test accuracy ${(100 * result.testAccuracy).toFixed(2)} %`,
-      );
-    }
-  });
+  const trained = trainable(model, maxLr);
+  const options = { epochs, batchSize, maxLr, seed, augmentation, signal };
+  const results = await train(trained, split, options, ({ epoch, metrics }) =>
+    data !== 'digits' || epoch % 5 === 0 || epoch === epochs
+      ? `epoch ${epoch}: loss ${metrics.loss.toFixed(4)}, test accuracy ${(100 * metrics.valAccuracy).toFixed(2)} %`
+      : null,
+  );
 
-  const predictions = await evaluate(model, split.test, { signal });
+  const predictions = await classify(trained, split.test, signal);
   const matrix = confusionMatrix(split.test.labels, predictions.classes, architecture.classes);
   const classes = classMetrics(matrix);
   const macro = macroAverage(classes);
@@ -141,7 +137,7 @@ async function trainAndReport({ data, dataDir, dataUrl, epochs, seed, out, json 
   await writeFileAtomic(
     report,
     new TextEncoder().encode(
-      renderReport({ title, facts, epochs: results, classNames: split.classNames, matrix, classes, test: split.test, predictions }),
+      await renderPage({ title, facts, epochs: results, classNames: split.classNames, matrix, classes, test: split.test, predictions }),
     ),
   );
   signal.throwIfAborted();

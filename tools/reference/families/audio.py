@@ -2,15 +2,8 @@
 
 import json
 
-import librosa
 import numpy as np
 import torch
-
-# torchaudio refuses a PyTorch of another CUDA version; here both only use the CPU.
-torch.version.cuda = None
-import torchaudio
-from torchaudio import functional as F
-from torchaudio import transforms as T
 
 RATE = 8000
 
@@ -31,6 +24,14 @@ class Audio:
     name = "audio"
 
     def write(self, folder):
+        import librosa
+
+        # torchaudio refuses a PyTorch of another CUDA version; here both only use the CPU.
+        torch.version.cuda = None
+        import torchaudio
+        from torchaudio import functional as F
+        from torchaudio import transforms as T
+
         x = torch.from_numpy(signal())
         d = x.double()
         cases = []

@@ -3,8 +3,10 @@
 import json
 import re
 import tempfile
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -143,13 +145,23 @@ def llama2():
     return t
 
 
+def word_pieces():
+    """The trainer of the package numbers characters at random; here beginnings and ends of the words of the corpus, in order."""
+    words = sorted({w for line in CORPUS for w in re.findall(r"[a-z]+|[^\sa-z]", line.lower())})
+    characters = sorted({c for w in words for c in w})
+    ends = sorted({w[i:] for w in words for i in range(1, len(w)) if len(w) - i < 4 and len(w) > 4})
+    starts = sorted({w[:4] for w in words if len(w) > 3})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *["##" + c for c in characters]]
+    tokens += starts[::2] + ["##" + e for e in ends[::2] if len(e) > 1]
+    return {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+
+
 def bert():
-    t = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20))
+    t = Tokenizer(models.WordPiece(word_pieces(), unk_token="[UNK]", max_input_chars_per_word=20))
     t.normalizer = normalizers.BertNormalizer()
     t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     t.decoder = decoders.WordPiece()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    train(t, trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, **QUIET))
+    t.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     t.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return t
 
@@ -169,13 +181,27 @@ def bert_left():
     return t
 
 
+def likely_pieces():
+    """Pieces of the words of the corpus with log probabilities by their counts (the package's trainer is not the same on every run)."""
+    counts = {}
+    for line in CORPUS[:4]:
+        for word in re.findall(r"\S+", line):
+            marked = "▁" + word
+            for start in range(len(marked)):
+                for end in range(start + 1, min(len(marked), start + 6) + 1):
+                    piece = marked[start:end]
+                    counts[piece] = counts.get(piece, 0) + (end - start) ** 2
+    kept = sorted((p for p, n in counts.items() if n > 40 or (len(p) == 1 and n > 1)), key=lambda p: (-counts[p], p))[:180]
+    total = sum(counts.values())
+    return [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)] + [(p, round(float(np.log(counts[p] / total)), 4)) for p in kept]
+
+
 def unigram():
-    t = Tokenizer(models.Unigram())
+    t = Tokenizer(models.Unigram(likely_pieces(), 0, False))
     t.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     t.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     t.decoder = decoders.Metaspace()
-    special = ["<unk>", "<s>", "</s>"]
-    train(t, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", **QUIET))
+    t.add_special_tokens(["<unk>", "<s>", "</s>"])
     t.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B:0 </s>", special_tokens=[("</s>", t.token_to_id("</s>"))]
     )
@@ -194,15 +220,37 @@ def word_level():
     return t
 
 
+def marked_merges(count):
+    """Byte-pair encoding of words whose last character is marked; ties go to the pair that comes first in the alphabet."""
+    words = [list(w[:-1]) + [w[-1] + "</w>"] for line in CORPUS[:4] for w in unicodedata.normalize("NFKD", line).split()]
+    vocabulary = {"<unk>": 0}
+    for symbol in sorted({s for w in words for s in w}):
+        vocabulary[symbol] = len(vocabulary)
+    merges = []
+    for _ in range(count):
+        pairs = {}
+        for w in words:
+            for pair in zip(w, w[1:]):
+                pairs[pair] = pairs.get(pair, 0) + 1
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        vocabulary.setdefault("".join(best), len(vocabulary))
+        for w in words:
+            i = 0
+            while i + 1 < len(w):
+                if (w[i], w[i + 1]) == best:
+                    w[i : i + 2] = ["".join(best)]
+                i += 1
+    return vocabulary, merges
+
+
 def suffix():
-    t = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>", fuse_unk=True))
+    t = Tokenizer(models.BPE(*marked_merges(120), unk_token="<unk>", end_of_word_suffix="</w>", fuse_unk=True))
     t.normalizer = normalizers.NFKD()
     t.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     t.decoder = decoders.BPEDecoder()
-    trainer = trainers.BpeTrainer(
-        vocab_size=260, min_frequency=2, special_tokens=["<unk>"], end_of_word_suffix="</w>", limit_alphabet=60, **QUIET
-    )
-    return train(t, trainer)
+    t.add_special_tokens(["<unk>"])
+    return t
 
 
 def odd_regex():

@@ -92,7 +92,7 @@ export class SparseGrad {
   }
 }
 
-export interface RowsOptions {
+interface RowsOptions {
   /** A row number that gets no gradient. */
   readonly padding: number | null;
   /** Divides the gradient of a row by how often it is looked up. */

@@ -1,13 +1,16 @@
 /** Means of what is measured elsewhere, and several metrics as one. */
+
+import { ArgumentError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Metric, numbersOf, ratio } from './metric.js';
+import { Gathering, type Metric, type MetricJson, type MetricState, numbersOf, ratio } from './metric.js';
 
 /** The mean of losses or other numbers; each with a weight, for example the size of its batch. */
-export class RunningMean {
+export class RunningMean extends Gathering {
   readonly name: string;
   private sum = 0;
   private weight = 0;
   constructor(name = 'mean') {
+    super();
     this.name = name;
   }
   /** A number, or the elements of a tensor. */
@@ -15,6 +18,9 @@ export class RunningMean {
     const values = typeof value === 'number' ? [value] : Array.from(numbersOf(value));
     for (const v of values) this.sum += v * weight;
     this.weight += weight * values.length;
+  }
+  protected override gathered(): readonly string[] {
+    return ['sum', 'weight'];
   }
   compute(): number {
     return ratio(this.sum, this.weight, Number.NaN);
@@ -49,5 +55,18 @@ export class MetricCollection<Prediction = Tensor, Target = Tensor> implements M
   }
   reset(): void {
     for (const [, metric] of this.metrics) metric.reset();
+  }
+  /** @throws ArgumentError when one of the metrics has no state to save. */
+  stateDict(): MetricState {
+    return Object.fromEntries(
+      this.metrics.map(([name, metric]) => {
+        if (metric.stateDict === undefined) throw new ArgumentError(`${name} has no stateDict()`, { op: 'MetricCollection' });
+        return [name, metric.stateDict()];
+      }),
+    );
+  }
+  loadStateDict(state: MetricState): void {
+    const states = state as Readonly<Record<string, MetricJson>>;
+    for (const [name, metric] of this.metrics) metric.loadStateDict?.(states[name]);
   }
 }

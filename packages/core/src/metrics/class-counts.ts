@@ -5,7 +5,7 @@ import { shapesEqual } from '../graph/layout.js';
 import { argmax } from '../ops/statistics.js';
 import { reshape } from '../ops/view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { numbersOf, quietly, ratio, shapeError } from './metric.js';
+import { Gathering, numbersOf, quietly, ratio, shapeError } from './metric.js';
 
 /**
  * 'multiclass': scores [N, C, ...] (the largest wins) or class numbers, targets int [N, ...]. 'binary': scores or truth values and targets
@@ -36,7 +36,7 @@ export interface Counts {
 }
 
 /** A table of targets (rows) by predictions, or one of four numbers a label. */
-export class ClassCounts {
+export class ClassCounts extends Gathering {
   private readonly op: string;
   private readonly options: CountOptions;
   private foundTask: ClassificationTask | null = null;
@@ -47,6 +47,7 @@ export class ClassCounts {
   private labels = new Float64Array(0);
 
   constructor(op: string, options: CountOptions) {
+    super();
     const { numClasses } = options;
     if (numClasses !== undefined && !(Number.isInteger(numClasses) && numClasses > 0)) {
       throw new ArgumentError(`numClasses is ${numClasses}`, { op, received: numClasses, expected: 'a whole number above 0' });
@@ -63,12 +64,12 @@ export class ClassCounts {
     const { numClasses } = this.options;
     if (numClasses !== undefined) this.resize(numClasses);
   }
+  protected override gathered(): readonly string[] {
+    return ['foundTask', 'size', 'table', 'labels'];
+  }
   /** What the samples were taken for; null before the first. */
   get task(): ClassificationTask | null {
     return this.foundTask;
-  }
-  get numClasses(): number {
-    return this.size;
   }
 
   private resize(size: number): void {

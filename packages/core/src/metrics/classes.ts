@@ -5,12 +5,13 @@ import { topk } from '../ops/sort.js';
 import { movedim } from '../ops/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Average, averaged, ClassCounts, type CountOptions, type Counts } from './class-counts.js';
-import { type Metric, numbersOf, quietly, ratio, requireScores, shapeError } from './metric.js';
+import { Gathering, type Metric, numbersOf, quietly, ratio, requireScores, shapeError } from './metric.js';
 
-abstract class CountingMetric implements Metric {
+abstract class CountingMetric extends Gathering implements Metric {
   abstract readonly name: string;
   protected readonly counts: ClassCounts;
   constructor(op: string, options: CountOptions) {
+    super();
     this.counts = new ClassCounts(op, options);
   }
   update(prediction: Tensor, target: Tensor): void {
@@ -18,6 +19,9 @@ abstract class CountingMetric implements Metric {
   }
   reset(): void {
     this.counts.reset();
+  }
+  protected override gathered(): readonly string[] {
+    return ['counts'];
   }
   abstract compute(): number | Record<string, number>;
 }
@@ -27,7 +31,7 @@ export interface AccuracyOptions extends CountOptions {
   readonly topK?: number;
 }
 /** Share of predictions that are right; with topK, of samples whose class is among the best scores [N, C, ...]. */
-export class Accuracy implements Metric {
+export class Accuracy extends Gathering implements Metric {
   readonly name: string;
   private readonly k: number;
   private readonly ignoreIndex: number | undefined;
@@ -36,6 +40,7 @@ export class Accuracy implements Metric {
   private seen = 0;
 
   constructor(options: AccuracyOptions = {}) {
+    super();
     const { topK = 1, ignoreIndex } = options;
     if (!(Number.isInteger(topK) && topK > 0)) {
       throw new ArgumentError(`topK is ${topK}`, { op: 'Accuracy', received: topK, expected: 'a whole number above 0' });
@@ -67,6 +72,9 @@ export class Accuracy implements Metric {
         }
       }
     }
+  }
+  protected override gathered(): readonly string[] {
+    return ['hits', 'seen', 'counts'];
   }
   compute(): number {
     if (this.k > 1) return ratio(this.hits, this.seen, Number.NaN);

@@ -2,7 +2,7 @@
 import { ArgumentError, ShapeError } from '../errors.js';
 import { shapesEqual } from '../graph/layout.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Metric, NumberList, numbersOf, ratio, requireScores, shapeError } from './metric.js';
+import { Gathering, type Metric, NumberList, numbersOf, ratio, requireScores, shapeError } from './metric.js';
 
 /** True and false positives at each distinct score, from the highest down. */
 interface Cumulated {
@@ -83,7 +83,7 @@ export interface CurveOptions {
   readonly average?: 'macro' | 'weighted' | 'none';
 }
 /** Keeps all scores; a class against the rest each, or one score for labels 0 and 1. */
-abstract class CurveMetric implements Metric {
+abstract class CurveMetric extends Gathering implements Metric {
   abstract readonly name: string;
   private readonly op: string;
   private readonly average: CurveOptions['average'];
@@ -95,6 +95,7 @@ abstract class CurveMetric implements Metric {
   private multilabel = false;
 
   constructor(op: string, { average = 'macro' }: CurveOptions) {
+    super();
     this.op = op;
     this.average = average;
   }
@@ -119,6 +120,9 @@ abstract class CurveMetric implements Metric {
     this.multilabel = multilabel;
     this.scores.append(numbersOf(prediction));
     this.targets.append(numbersOf(target));
+  }
+  protected override gathered(): readonly string[] {
+    return ['scores', 'targets', 'classes', 'multilabel'];
   }
   protected abstract value(labels: ArrayLike<number>, scores: ArrayLike<number>): number;
 
@@ -193,7 +197,7 @@ export interface CalibrationOptions {
  * How far confidence and accuracy are apart, in bins of confidence (Guo et al., arXiv:1706.04599). Predictions are probabilities: [N, C]
  * with targets int [N] (the confidence is that of the best class), or [N] with targets 0 or 1 (the confidence is that of class 1).
  */
-export class CalibrationError implements Metric {
+export class CalibrationError extends Gathering implements Metric {
   readonly name = 'calibrationError';
   private readonly bins: number;
   private readonly norm: CalibrationOptions['norm'];
@@ -202,6 +206,7 @@ export class CalibrationError implements Metric {
   private hits: Float64Array;
 
   constructor({ bins = 15, norm = 'l1' }: CalibrationOptions = {}) {
+    super();
     this.bins = bins;
     this.norm = norm;
     this.counts = new Float64Array(bins);
@@ -232,6 +237,9 @@ export class CalibrationError implements Metric {
       this.confidences[bin] += confidence;
       this.hits[bin] += classes === 1 ? y[i] : Number(best - i * classes === y[i]);
     }
+  }
+  protected override gathered(): readonly string[] {
+    return ['counts', 'confidences', 'hits'];
   }
   compute(): number {
     const total = this.counts.reduce((a, b) => a + b, 0);

@@ -2,7 +2,7 @@
 import { ArgumentError, ShapeError } from '../errors.js';
 import type { BoxFormat } from '../ops/boxes.js';
 import { Tensor } from '../tensor/tensor.js';
-import { type Metric, numbersOf } from './metric.js';
+import { type Metric, type MetricState, numbersOf } from './metric.js';
 
 /** Numbers as a tensor or a plain array. */
 type Numbers = Tensor | ArrayLike<number>;
@@ -266,6 +266,24 @@ export class MeanAveragePrecision implements Metric<readonly DetectionPrediction
 
   reset(): void {
     this.images = [];
+  }
+
+  /** Each image as lists of numbers: label, box and score of what was found; label, box, area and crowd of what is there. */
+  stateDict(): MetricState {
+    return this.images.map(({ found, wanted }) => [
+      [...found].flatMap(([label, group]) => group.map(({ box, score }) => [label, ...box, score])),
+      [...wanted].flatMap(([label, group]) => group.map(({ box, area, crowd }) => [label, ...box, area, Number(crowd)])),
+    ]);
+  }
+  loadStateDict(state: MetricState): void {
+    this.images = (state as readonly (readonly [readonly number[][], readonly number[][]])[]).map(([found, wanted]) => {
+      const boxOf = (row: readonly number[]): Found['box'] => [row[1], row[2], row[3], row[4]];
+      const labels = (rows: readonly (readonly number[])[]): number[] => rows.map(([label]) => label);
+      return {
+        found: grouped(labels(found), (i): Found => ({ box: boxOf(found[i]), score: found[i][5] })),
+        wanted: grouped(labels(wanted), (i): Wanted => ({ box: boxOf(wanted[i]), area: wanted[i][5], crowd: wanted[i][6] === 1 })),
+      };
+    });
   }
 
   /** Class numbers of the targets. */

@@ -43,7 +43,7 @@ export {
   type DetectionTarget,
   MeanAveragePrecision,
 } from './detection.js';
-export type { Metric } from './metric.js';
+export type { Metric, MetricState } from './metric.js';
 export {
   ExplainedVariance,
   MeanAbsoluteError,

@@ -1,7 +1,7 @@
 /** What all metrics share: the interface, and reading tensors. */
 import { noGrad } from '../autograd/mode.js';
 import { isFloat } from '../dtype.js';
-import { DTypeError, ShapeError } from '../errors.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import { formatShape, shapesEqual } from '../graph/layout.js';
 import { readSync } from '../tensor/dispatch.js';
 import { scope } from '../tensor/scope.js';
@@ -17,6 +17,64 @@ export interface Metric<Prediction = Tensor, Target = Tensor> {
   /** A number, or several by name; NaN where nothing was seen. */
   compute(): number | Record<string, number>;
   reset(): void;
+  /** What was gathered so far, as plain JSON; for checkpoints in the middle of a pass. */
+  stateDict?(): MetricState;
+  /** Goes on from where stateDict() was taken; the metric must have the same options. */
+  loadStateDict?(state: MetricState): void;
+}
+
+/** Plain JSON. */
+export type MetricJson = null | boolean | number | string | readonly MetricJson[] | { readonly [name: string]: MetricJson };
+/** What a metric has gathered. */
+export type MetricState = MetricJson;
+
+interface Stateful {
+  stateDict(): MetricState;
+  loadStateDict(state: MetricState): void;
+}
+const isStateful = (x: unknown): x is Stateful => typeof x === 'object' && x !== null && 'loadStateDict' in x;
+const listState = (values: ArrayLike<number>): MetricJson[] => Array.from(values, numberState);
+/** JSON has no NaN and no infinities. */
+const numberState = (v: number): number | string => (Number.isFinite(v) ? v : String(v));
+
+function fieldState(value: unknown): MetricJson {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
+  if (typeof value === 'number') return numberState(value);
+  if (value instanceof Float64Array) return listState(value);
+  if (Array.isArray(value)) return listState(value as number[]);
+  if (isStateful(value)) return value.stateDict();
+  throw new ArgumentError('a field of a metric cannot be saved', { op: 'stateDict', received: value });
+}
+
+/** Base of what gathers: saves the fields that subclasses name. */
+export abstract class Gathering implements Stateful {
+  /** Names of the properties that update() changes: numbers, texts, lists of numbers, or gathering objects. */
+  protected abstract gathered(): readonly string[];
+  stateDict(): MetricState {
+    const fields = this as unknown as Record<string, unknown>;
+    return Object.fromEntries(this.gathered().map((name) => [name, fieldState(fields[name])]));
+  }
+  loadStateDict(state: MetricState): void {
+    const names = this.gathered();
+    const given = (typeof state === 'object' && state !== null && !Array.isArray(state) ? state : {}) as Record<string, MetricJson>;
+    const missing = names.filter((name) => given[name] === undefined);
+    if (missing.length > 0) {
+      throw new ArgumentError(`the state lacks ${missing.join(', ')}`, {
+        op: 'loadStateDict',
+        received: Object.keys(given),
+        expected: names.join(', '),
+        fix: 'Load the state into a metric of the same kind and with the same options.',
+      });
+    }
+    const fields = this as unknown as Record<string, unknown>;
+    for (const name of names) {
+      const [current, value] = [fields[name], given[name]];
+      if (isStateful(current)) current.loadStateDict(value);
+      else if (current instanceof Float64Array) fields[name] = Float64Array.from(value as readonly number[], Number);
+      else if (Array.isArray(current)) fields[name] = (value as readonly number[]).map(Number);
+      else fields[name] = typeof current === 'number' ? Number(value) : value;
+    }
+  }
 }
 
 /** The elements of a tensor as numbers. */
@@ -53,10 +111,6 @@ export class NumberList {
   private data = new Float64Array(64);
   private count = 0;
 
-  push(value: number): void {
-    if (this.count === this.data.length) this.grow(this.count + 1);
-    this.data[this.count++] = value;
-  }
   append(values: ArrayLike<number>): void {
     this.grow(this.count + values.length);
     this.data.set(values, this.count);
@@ -74,6 +128,13 @@ export class NumberList {
   clear(): void {
     this.data = new Float64Array(64);
     this.count = 0;
+  }
+  stateDict(): MetricState {
+    return listState(this.values);
+  }
+  loadStateDict(state: MetricState): void {
+    this.clear();
+    this.append((state as readonly (number | string)[]).map(Number));
   }
 }
 

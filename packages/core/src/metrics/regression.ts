@@ -1,9 +1,9 @@
 /** Metrics of real-valued predictions. All keep sums only, except the rank correlation. */
 import type { Tensor } from '../tensor/tensor.js';
-import { type Metric, NumberList, numbersOf, ratio, requireSameShape } from './metric.js';
+import { Gathering, type Metric, NumberList, numbersOf, ratio, requireSameShape } from './metric.js';
 
 /** The mean over elements of a function of prediction and target. */
-abstract class MeanOfElements implements Metric {
+abstract class MeanOfElements extends Gathering implements Metric {
   abstract readonly name: string;
   private sum = 0;
   private count = 0;
@@ -16,6 +16,9 @@ abstract class MeanOfElements implements Metric {
     const [p, t] = [numbersOf(prediction), numbersOf(target)];
     for (let i = 0; i < p.length; i++) this.sum += this.element(p[i], t[i]);
     this.count += p.length;
+  }
+  protected override gathered(): readonly string[] {
+    return ['sum', 'count'];
   }
   compute(): number {
     return this.finish(ratio(this.sum, this.count, Number.NaN));
@@ -59,7 +62,7 @@ export class MeanSquaredLogError extends MeanOfElements {
 }
 
 /** Means, variances and covariance of pairs, updated stably (Chan, Golub and LeVeque, 1983). */
-class Moments {
+class Moments extends Gathering {
   count = 0;
   meanX = 0;
   meanY = 0;
@@ -67,6 +70,9 @@ class Moments {
   xx = 0;
   yy = 0;
   xy = 0;
+  protected override gathered(): readonly string[] {
+    return ['count', 'meanX', 'meanY', 'xx', 'yy', 'xy'];
+  }
   add(x: number, y: number): void {
     this.count++;
     const dx = x - this.meanX;
@@ -80,7 +86,7 @@ class Moments {
 }
 
 /** Moments of two functions of prediction and target, over all elements. */
-abstract class MomentMetric implements Metric {
+abstract class MomentMetric extends Gathering implements Metric {
   abstract readonly name: string;
   protected moments = new Moments();
   protected abstract pair(prediction: number, target: number): readonly [number, number];
@@ -88,6 +94,9 @@ abstract class MomentMetric implements Metric {
     requireSameShape(this.name, prediction, target);
     const [p, t] = [numbersOf(prediction), numbersOf(target)];
     for (let i = 0; i < p.length; i++) this.moments.add(...this.pair(p[i], t[i]));
+  }
+  protected override gathered(): readonly string[] {
+    return ['moments'];
   }
   abstract compute(): number;
   reset(): void {
@@ -144,7 +153,7 @@ export function ranks(values: ArrayLike<number>): Float64Array {
   return result;
 }
 /** The correlation of the ranks of predictions and targets. Keeps all values. */
-export class SpearmanCorrelation implements Metric {
+export class SpearmanCorrelation extends Gathering implements Metric {
   readonly name = 'spearman';
   private readonly predictions = new NumberList();
   private readonly targets = new NumberList();
@@ -152,6 +161,9 @@ export class SpearmanCorrelation implements Metric {
     requireSameShape(this.name, prediction, target);
     this.predictions.append(numbersOf(prediction));
     this.targets.append(numbersOf(target));
+  }
+  protected override gathered(): readonly string[] {
+    return ['predictions', 'targets'];
   }
   compute(): number {
     const [p, t] = [ranks(this.predictions.values), ranks(this.targets.values)];

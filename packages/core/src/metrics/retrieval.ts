@@ -1,7 +1,7 @@
 /** Metrics of rankings: each row [L] of scores ranks the items of one query, with their relevance. */
 import { ArgumentError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Metric, numbersOf, requireSameShape, requireScores, shapeError } from './metric.js';
+import { Gathering, type Metric, numbersOf, requireSameShape, requireScores, shapeError } from './metric.js';
 
 /** Positions by score, best first; of equal scores the first. */
 function ranking(scores: ArrayLike<number>): number[] {
@@ -75,13 +75,14 @@ export interface RetrievalOptions {
 type RankingValue = (relevance: ArrayLike<number>, scores: ArrayLike<number>, k?: number) => number;
 
 /** The mean over queries: scores and relevance [N, L] (or [L]), a row a query. */
-abstract class RetrievalMetric implements Metric {
+abstract class RetrievalMetric extends Gathering implements Metric {
   readonly name: string;
   private readonly value: RankingValue;
   private readonly options: RetrievalOptions;
   private sum = 0;
   private count = 0;
   constructor(name: string, value: RankingValue, options: RetrievalOptions) {
+    super();
     const { k } = options;
     if (k !== undefined && !(Number.isInteger(k) && k > 0)) {
       throw new ArgumentError(`k is ${k}`, { op: name, received: k, expected: 'a whole number above 0' });
@@ -104,6 +105,9 @@ abstract class RetrievalMetric implements Metric {
     if (empty && emptyTarget === 'skip') return;
     this.count++;
     this.sum += empty ? Number(emptyTarget === 'one') : this.value(relevance, scores, k);
+  }
+  protected override gathered(): readonly string[] {
+    return ['sum', 'count'];
   }
   compute(): number {
     return this.count === 0 ? Number.NaN : this.sum / this.count;

@@ -5,7 +5,7 @@ import { crossEntropy } from '../ops/loss.js';
 import { countNonzero } from '../ops/reduce.js';
 import { reshape } from '../ops/view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Metric, numbersOf, quietly, ratio, requireScores, shapeError } from './metric.js';
+import { Gathering, type Metric, numbersOf, quietly, ratio, requireScores, shapeError } from './metric.js';
 
 /* ---- edit distance ---- */
 
@@ -42,7 +42,7 @@ function checkCounts(op: string, predictions: readonly unknown[], targets: reado
 }
 
 /** Edits over the length of the references, both summed over all samples. Takes texts, one or a list. */
-abstract class ErrorRate implements Metric<OneOrMany<string>, OneOrMany<string>> {
+abstract class ErrorRate extends Gathering implements Metric<OneOrMany<string>, OneOrMany<string>> {
   abstract readonly name: string;
   private edits = 0;
   private length = 0;
@@ -55,6 +55,9 @@ abstract class ErrorRate implements Metric<OneOrMany<string>, OneOrMany<string>>
       this.edits += editDistance(this.units(text), reference);
       this.length += reference.length;
     });
+  }
+  protected override gathered(): readonly string[] {
+    return ['edits', 'length'];
   }
   compute(): number {
     return ratio(this.edits, this.length, this.edits === 0 ? Number.NaN : Infinity);
@@ -91,7 +94,10 @@ export function charErrorRate(prediction: OneOrMany<string>, target: OneOrMany<s
   return metric.compute();
 }
 /** The mean edit distance, in characters (of texts) or elements (of lists of tokens). */
-export class EditDistance implements Metric<readonly (string | readonly unknown[])[], readonly (string | readonly unknown[])[]> {
+export class EditDistance
+  extends Gathering
+  implements Metric<readonly (string | readonly unknown[])[], readonly (string | readonly unknown[])[]>
+{
   readonly name = 'editDistance';
   private edits = 0;
   private samples = 0;
@@ -102,6 +108,9 @@ export class EditDistance implements Metric<readonly (string | readonly unknown[
       this.edits += editDistance(units(p), units(targets[i]));
     });
     this.samples += predictions.length;
+  }
+  protected override gathered(): readonly string[] {
+    return ['edits', 'samples'];
   }
   compute(): number {
     return ratio(this.edits, this.samples, Number.NaN);
@@ -141,7 +150,7 @@ function ngrams(tokens: readonly string[], n: number): Map<string, number> {
  * BLEU of a corpus (Papineni et al., 2002), 0 to 1: the geometric mean of the shares of n-grams that the references have, times a penalty for
  * being shorter than the closest reference. Takes texts, each with one or several references.
  */
-export class BleuScore implements Metric<OneOrMany<string>, OneOrMany<OneOrMany<string>>> {
+export class BleuScore extends Gathering implements Metric<OneOrMany<string>, OneOrMany<OneOrMany<string>>> {
   readonly name = 'bleu';
   private readonly options: Required<BleuOptions>;
   private matches: number[];
@@ -150,6 +159,7 @@ export class BleuScore implements Metric<OneOrMany<string>, OneOrMany<OneOrMany<
   private referenceLength = 0;
 
   constructor({ maxN = 4, smoothing = 'exp', effectiveOrder = false, tokenize = words }: BleuOptions = {}) {
+    super();
     if (!(Number.isInteger(maxN) && maxN > 0)) {
       throw new ArgumentError(`maxN is ${maxN}`, { op: 'BleuScore', received: maxN, expected: 'a whole number above 0' });
     }
@@ -188,6 +198,9 @@ export class BleuScore implements Metric<OneOrMany<string>, OneOrMany<OneOrMany<
         this.totals[n - 1] += count;
       }
     }
+  }
+  protected override gathered(): readonly string[] {
+    return ['matches', 'totals', 'length', 'referenceLength'];
   }
   compute(): number {
     const { smoothing, effectiveOrder, maxN } = this.options;
@@ -240,12 +253,13 @@ export interface PerplexityOptions {
   readonly ignoreIndex?: number;
 }
 /** `exp` of the mean cross entropy of the targets int [N, T] (or [N]) under logits [N, T, C] (or [N, C]): the classes are the last axis. */
-export class Perplexity implements Metric {
+export class Perplexity extends Gathering implements Metric {
   readonly name = 'perplexity';
   private readonly ignoreIndex: number;
   private sum = 0;
   private count = 0;
   constructor({ ignoreIndex = -100 }: PerplexityOptions = {}) {
+    super();
     this.ignoreIndex = ignoreIndex;
   }
   update(logits: Tensor, target: Tensor): void {
@@ -262,6 +276,9 @@ export class Perplexity implements Metric {
       for (let i = 0; i < list.length; i++) this.sum += list[i];
       this.count += numbersOf(countNonzero(ne(target, ignoreIndex)))[0];
     });
+  }
+  protected override gathered(): readonly string[] {
+    return ['sum', 'count'];
   }
   compute(): number {
     return Math.exp(ratio(this.sum, this.count, Number.NaN));

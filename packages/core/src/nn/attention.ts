@@ -17,7 +17,7 @@ import { narrow } from '../ops/view-slice.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { checkCount } from './check.js';
-import { normal, uniform, xavierUniform } from './init.js';
+import { constant, normal, xavierUniform } from './init.js';
 import type { KVCache } from './kv-cache.js';
 import { Linear } from './layers.js';
 import { Module, parameter } from './module.js';
@@ -117,11 +117,7 @@ export class MultiheadAttention extends Module<
     this.biasK = options.addBiasKv ? parameter(xavierNormalRow(kv)) : null;
     this.biasV = options.addBiasKv ? parameter(xavierNormalRow(kv)) : null;
     this.outProj = new Linear(embedDim, embedDim, { bias });
-    const bound = 1 / Math.sqrt(embedDim);
-    if (bias && this.outProj.bias !== null) {
-      uniform(this.outProj.weight, -bound, bound);
-      uniform(this.outProj.bias, 0, 0);
-    }
+    if (this.outProj.bias !== null) constant(this.outProj.bias, 0);
   }
 
   override forward(
@@ -136,8 +132,9 @@ export class MultiheadAttention extends Module<
     const found = composite('MultiheadAttention', () => {
       const wide = (t: Tensor): Tensor => (alone ? unsqueeze(t, 0) : this.batchFirst ? t : transpose(t, 0, 1));
       const q = wide(query);
-      const [kk, vv] = [k === query ? q : wide(k), null as Tensor | null];
-      const [out, weights] = this.attend(q, kk, v === k ? kk : v === query ? q : (vv ?? wide(v)), options);
+      const wideKey = k === query ? q : wide(k);
+      const wideValue = v === k ? wideKey : v === query ? q : wide(v);
+      const [out, weights] = this.attend(q, wideKey, wideValue, options);
       const back = alone ? out.select(0, 0) : this.batchFirst ? out : transpose(out, 0, 1);
       return weights === null ? [back] : [back, alone ? weights.select(0, 0) : weights];
     });

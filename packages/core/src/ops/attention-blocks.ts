@@ -12,7 +12,8 @@ import { defaultGenerator } from '../tensor/generator.js';
 import { composite, scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, div, eq, ge, le, maximum, mul, sub } from './binary.js';
-import { cast } from './cast.js';
+import { cast, copy } from './cast.js';
+import { isHalf, widen } from './common.js';
 import { scan } from './control.js';
 import { full, zeros } from './create.js';
 import { iota, iotaAlong } from './iota.js';
@@ -37,7 +38,7 @@ export interface BlockOperands {
   readonly mask: Tensor | null;
 }
 
-export interface BlockSettings {
+interface BlockSettings {
   readonly isCausal: boolean;
   /** Share of the weights that is dropped. */
   readonly dropout: number;
@@ -124,7 +125,8 @@ class Blocks {
     let state = first;
     const outputs: Tensor[][] = [];
     if (keys.blocks !== null && values.blocks !== null) {
-      const starts = mul(iota(size), blockSize);
+      // Counted from the part's first query, so that all parts run the same kernels.
+      const starts = add(mul(iota(size), blockSize), -this.part.start);
       const xs = [keys.blocks, values.blocks, starts, ...(masks?.blocks ? [masks.blocks] : [])];
       const done = scan(
         (carry, [k, v, start, m]) => scope(() => step(carry, { key: k, value: v, start, mask: m ?? rows })),
@@ -139,7 +141,7 @@ class Blocks {
       }
     }
     if (keys.rest !== null && values.rest !== null) {
-      const start = full([], size * blockSize, { dtype: 'int32' });
+      const start = full([], size * blockSize - this.part.start, { dtype: 'int32' });
       const [after, out] = step(state, { key: keys.rest, value: values.rest, start, mask: masks?.rest ?? rows });
       state = after;
       out.forEach((t, i) => {
@@ -151,12 +153,12 @@ class Blocks {
 
   /** Scores [..., rows, size] of a block, -infinity where the masks forbid. */
   scores(query: Tensor, { key, start, mask }: Block): Tensor {
-    let scores = matmul(query, transpose(key, -2, -1));
+    let scores = widen(matmul(query, transpose(key, -2, -1)));
     if (mask !== null) scores = mask.dtype === 'bool' ? where(mask, scores, minus) : add(scores, mask);
     if (!this.settings.isCausal) return scores;
     const [rows, size] = scores.shape.slice(-2);
     const position = add(iotaAlong(size, 1, 2), start);
-    return where(le(position, add(iotaAlong(rows, 0, 2), this.part.start)), scores, minus);
+    return where(le(position, iotaAlong(rows, 0, 2)), scores, minus);
   }
 
   /** 0 or 1 / (1 - p) for each weight of a block, null without dropout. */
@@ -170,9 +172,14 @@ class Blocks {
 interface Block {
   readonly key: Tensor;
   readonly value: Tensor;
-  /** Number of its first key, 0-d. */
+  /** Number of its first key, counted from the part's first query, 0-d. */
   readonly start: Tensor;
   readonly mask: Tensor | null;
+}
+
+/** Sums over blocks are kept in float32 where the operands are coarser. */
+function wideType(x: Tensor): Tensor['dtype'] {
+  return isHalf(x.dtype) ? 'float32' : x.dtype;
 }
 
 /** 0 in place of -infinity: rows that see no key have weights 0 and not NaN. */
@@ -180,18 +187,20 @@ function finite(x: Tensor): Tensor {
   return where(eq(x, minus), 0, x);
 }
 
+/** The rows of a part, in memory of their own where there are others: the kernels of all parts are the same then. */
+function rowsOf(x: Tensor, part: Part): Tensor {
+  const axis = x.ndim - 2;
+  return x.shape[axis] === part.length ? x : copy(narrow(x, axis, part.start, part.length));
+}
+
 /** Result and the logarithm of the sum of exponentials of each row, for one part. */
 function forwardPart(operands: BlockOperands, part: Part, settings: BlockSettings): readonly [Tensor, Tensor] {
   const blocks = new Blocks(operands, part, settings);
-  const query = narrow(operands.query, operands.query.ndim - 2, part.start, part.length);
+  const query = rowsOf(operands.query, part);
   const rows = query.shape.slice(0, -1);
-  const { dtype } = query;
+  const dtype = wideType(query);
   const width = operands.value.shape[operands.value.ndim - 1];
-  const first = [
-    full([...rows, 1], minus, { dtype }),
-    zeros([...rows, 1], { dtype }),
-    zeros([...rows, width], { dtype: operands.value.dtype }),
-  ];
+  const first = [full([...rows, 1], minus, { dtype }), zeros([...rows, 1], { dtype }), zeros([...rows, width], { dtype })];
   const { state } = blocks.fold(first, ([highest, total, mixed], block) => {
     const scores = blocks.scores(query, block);
     const top = maximum(highest, amax(scores, -1, true));
@@ -199,12 +208,12 @@ function forwardPart(operands: BlockOperands, part: Part, settings: BlockSetting
     const weights = exp(sub(scores, base));
     const shrink = exp(sub(highest, base));
     const keep = blocks.keep(weights.shape, weights.dtype);
-    const product = matmul(keep === null ? weights : mul(weights, keep), block.value);
+    const product = widen(matmul(cast(keep === null ? weights : mul(weights, keep), block.value.dtype), block.value));
     return [[top, add(mul(total, shrink), sum(weights, -1, true)), add(mul(mixed, shrink), product)], []];
   });
   const [top, total, mixed] = state;
   const nothing = eq(total, 0);
-  return [div(mixed, where(nothing, 1, total)), where(nothing, minus, add(finite(top), log(total)))];
+  return [cast(div(mixed, where(nothing, 1, total)), operands.value.dtype), where(nothing, minus, add(finite(top), log(total)))];
 }
 
 /** Gradients of query (this part), key and value (the keys of this part). */
@@ -218,26 +227,26 @@ function backwardPart(
 ): readonly [Tensor, Tensor, Tensor] {
   const blocks = new Blocks(operands, part, settings);
   const axis = operands.query.ndim - 2;
-  const rows = (t: Tensor): Tensor => narrow(t, axis, part.start, part.length);
-  const [query, out, g] = [operands.query, result, gradient].map(rows);
-  const base = finite(rows(logSum));
+  const [query, out, g, sums] = [operands.query, result, gradient, logSum].map((t) => rowsOf(t, part));
+  const base = copy(finite(sums));
   // What all weights of a row have in common in the gradient of the softmax: sum of dP * P = sum of dO * O.
-  const common = sum(mul(g, out), -1, true);
+  const common = sum(mul(widen(g), widen(out)), -1, true);
   const shared = (t: Tensor, like: Tensor): Tensor => {
     const axes = like.shape.flatMap((extent, i) => (extent === 1 && t.shape[i] !== 1 && i < axis ? [i] : []));
     return axes.length === 0 ? t : sum(t, axes, true);
   };
-  const { state, outputs } = blocks.fold([zeros(query.shape, { dtype: query.dtype })], ([soFar], block) => {
+  const first = zeros(query.shape, { dtype: wideType(query) });
+  const { state, outputs } = blocks.fold([first], ([soFar], block) => {
     const weights = exp(sub(blocks.scores(query, block), base));
     const keep = blocks.keep(weights.shape, weights.dtype);
     const kept = keep === null ? weights : mul(weights, keep);
-    const raw = matmul(g, transpose(block.value, -2, -1));
-    const dScores = mul(weights, sub(keep === null ? raw : mul(raw, keep), common));
-    const dKey = shared(matmul(transpose(dScores, -2, -1), query), block.key);
-    const dValue = shared(matmul(transpose(kept, -2, -1), g), block.value);
-    return [[add(soFar, matmul(dScores, block.key))], [dKey, dValue]];
+    const raw = widen(matmul(g, transpose(block.value, -2, -1)));
+    const dScores = cast(mul(weights, sub(keep === null ? raw : mul(raw, keep), common)), query.dtype);
+    const dKey = cast(shared(matmul(transpose(dScores, -2, -1), query), block.key), block.key.dtype);
+    const dValue = cast(shared(matmul(transpose(cast(kept, g.dtype), -2, -1), g), block.value), block.value.dtype);
+    return [[add(soFar, widen(matmul(dScores, block.key)))], [dKey, dValue]];
   });
-  return [state[0], outputs[0], outputs[1]];
+  return [cast(state[0], query.dtype), outputs[0], outputs[1]];
 }
 
 /** Adds a gradient of the first keys to one of at least as many. */

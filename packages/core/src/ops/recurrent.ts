@@ -7,6 +7,7 @@ import { customFunction } from '../autograd/custom.js';
 import { grad } from '../autograd/engine.js';
 import { enableGrad, isGradEnabled } from '../autograd/mode.js';
 import { ArgumentError } from '../errors.js';
+import { autocastDType, raised, withAutocast } from '../tensor/autocast.js';
 import { composite, scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add, eq, gt, mul, rsub, sub } from './binary.js';
@@ -29,7 +30,7 @@ export type RecurrentKind = 'lstm' | 'gru' | 'tanh' | 'relu';
 export const gateCount: Readonly<Record<RecurrentKind, number>> = { lstm: 4, gru: 3, tanh: 1, relu: 1 };
 
 /** The tensors of one direction of a layer. H hidden features, P = H unless there is a projection, G gates. */
-export interface RecurrentInputs {
+interface RecurrentInputs {
   /** Inputs times their weight, with the biases: [T, B, G * H]. */
   readonly projected: Tensor;
   /** First state [B, P]. */
@@ -47,7 +48,7 @@ export interface RecurrentInputs {
 }
 
 /** Outputs [T, B, P], then the last state [B, P], then the last cell state of an LSTM [B, H]. */
-export type RecurrentOutputs = readonly Tensor[];
+type RecurrentOutputs = readonly Tensor[];
 
 /** What a step needs, in the order of the scan's inputs and states. */
 interface Step {
@@ -231,6 +232,11 @@ const names = ['projected', 'h', 'weight', 'c', 'bias', 'projection', 'mask'] as
  * states. Differentiable with respect to all floating inputs.
  */
 export function recurrent(kind: RecurrentKind, inputs: RecurrentInputs, reverse = false): RecurrentOutputs {
+  if (autocastDType() !== null) {
+    // The projections are large products and ran in the low dtype; the recurrence keeps its state in that of the weights.
+    const wide = { ...inputs, projected: raised(inputs.projected) };
+    return withAutocast(null, () => recurrent(kind, wide, reverse));
+  }
   checkInputs(kind, inputs);
   const present = names.filter((name) => inputs[name] !== null);
   const tensors = present.map((name) => inputs[name] as Tensor);
@@ -289,7 +295,10 @@ function gradients(
   const before = statesBefore(outputs, h, mask, reverse);
   const cells = c === null ? null : statesBefore(saved[1], c, mask, reverse);
   const back = backOf(kind, inputs, saved, before, cells);
-  const first = c === null ? [gH ?? zeros(h.shape, { dtype: h.dtype })] : [gH ?? zeros(h.shape, { dtype: h.dtype }), gC ?? zeros(c.shape, { dtype: c.dtype })];
+  const first =
+    c === null
+      ? [gH ?? zeros(h.shape, { dtype: h.dtype })]
+      : [gH ?? zeros(h.shape, { dtype: h.dtype }), gC ?? zeros(c.shape, { dtype: c.dtype })];
   const extra = [...(gOut === null ? [] : [gOut]), ...(mask === null ? [] : [mask])];
   const { carry, outputs: found } = scan(
     (state, row) =>
@@ -308,12 +317,15 @@ function gradients(
     { reverse: !reverse },
   );
   const own = kind === 'gru' ? found[1] : found[0];
+  // Under autocast products are of another dtype than their operands.
+  const sums = (a: Tensor, b: Tensor, like: Tensor): Tensor => cast(overSteps(cast(a, like.dtype), cast(b, like.dtype)), like.dtype);
+  const { weight, bias } = inputs;
   return {
-    projected: reshape(found[0], projected.shape),
+    projected: cast(reshape(found[0], projected.shape), projected.dtype),
     h: carry[0],
     ...(c === null ? {} : { c: carry[1] }),
-    weight: overSteps(own, before),
-    ...(inputs.bias === null ? {} : { bias: sum(own, [0, 1]) }),
-    ...(projection === null ? {} : { projection: overSteps(found[1], found[2]) }),
+    weight: sums(own, before, weight),
+    ...(bias === null ? {} : { bias: cast(sum(own, [0, 1]), bias.dtype) }),
+    ...(projection === null ? {} : { projection: sums(found[1], found[2], projection) }),
   };
 }

@@ -85,7 +85,10 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     const [first, second] = moments(oldFirst, oldSecond, values, corrections);
     setRows(expAvg, indices, this.unlessSkipped(first, oldFirst));
     setRows(expAvgSq, indices, this.unlessSkipped(second, oldSecond));
-    addRows(param, indices, this.unlessSkipped(mul(change(first, second, corrections), -1), 0));
+    // PyTorch's SparseAdam corrects the rate alone, so that eps counts more in the first steps than in Adam.
+    const rate = cast(mul(corrections.rate, corrections.spread), param.dtype);
+    const move = mul(div(first, add(sqrt(second), corrections.eps)), mul(rate, -1));
+    addRows(param, indices, this.unlessSkipped(move, 0));
   }
 }
 

@@ -2,6 +2,7 @@
 import { ArgumentError } from '../errors.js';
 import { add, div, gt, maximum, mul, pow, sub } from '../ops/binary.js';
 import { cast } from '../ops/cast.js';
+import { full } from '../ops/create.js';
 import { addRows } from '../ops/rows.js';
 import { where } from '../ops/ternary.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -41,8 +42,8 @@ export class SGD extends Optimizer<SGDOptions> {
     const { dampening = 0, weightDecay = 0, nesterov = false } = group.options;
     const momentum = this.momentumNow(group, group.options.momentum ?? 0);
     // The first velocity is the plain gradient: dampening counts from the second step on.
-    const step = dampening === 0 ? null : this.groupState(group, 'step', 'float32');
-    const share = step === null ? null : where(gt(this.advance(step, add(step, 1)), 1), 1 - dampening, 1);
+    const step = dampening === 0 ? null : this.groupState(group, 'step', 'float64');
+    const share = step === null ? null : where(gt(this.advance(step, add(step, 1)), 1), 1 - dampening, full([], 1, { dtype: 'float64' }));
     for (const p of params) {
       let d = gradOf(p);
       if (weightDecay !== 0) d = add(d, mul(p, weightDecay));

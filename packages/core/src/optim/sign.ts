@@ -1,6 +1,7 @@
 /** Updates by the sign of the gradient: Lion, Rprop. */
 import { add, gt, lt, mul, sub } from '../ops/binary.js';
 import { cast } from '../ops/cast.js';
+import { full } from '../ops/create.js';
 import { clamp, where } from '../ops/ternary.js';
 import { sign } from '../ops/unary.js';
 import { expand } from '../ops/view.js';
@@ -53,8 +54,9 @@ export class Rprop extends Optimizer<RpropOptions> {
       const size = this.stateOf(p, 'stepSize', { init: () => mul(expand(this.lrFor(group, p), p.shape), 1) });
       const agreement = mul(g, before);
       const turned = lt(agreement, 0);
-      const factor = where(turned, etas[0], where(gt(agreement, 0), etas[1], 1));
-      const next = clamp(mul(size, cast(factor, p.dtype)), { min: stepSizes[0], max: stepSizes[1] });
+      const same = full([], 1, { dtype: p.dtype });
+      const factor = where(turned, etas[0], where(gt(agreement, 0), etas[1], same));
+      const next = clamp(mul(size, factor), { min: stepSizes[0], max: stepSizes[1] });
       const used = where(turned, 0, g);
       this.write(size, next);
       this.write(before, used);

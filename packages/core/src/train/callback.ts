@@ -55,7 +55,7 @@ export interface TrainState {
  * callbacks.
  */
 export interface Callback {
-  /** Names its part of a checkpoint; default: the class's name and its place in the list. */
+  /** Names its part of a checkpoint; default: the class's name. The second one of a name has `.2` behind it. */
   readonly name?: string;
   onTrainBegin?(run: TrainRun): void | Promise<void>;
   /** `epoch` counts from 1. */

@@ -142,11 +142,13 @@ export class Training<Args extends readonly unknown[], Out, Target, B> implement
     this.scheduled = setup.scheduler !== null;
     this.machine = describeMachine();
     this.epoch = setup.firstEpoch;
-    this.names = setup.callbacks.map((c, i) => c.name ?? `${c.constructor.name}.${i}`);
-    const twice = this.names.find((name, i) => this.names.indexOf(name) !== i);
-    if (twice !== undefined) {
-      throw new ArgumentError(`two callbacks are named ${twice}`, { op: 'fit', received: this.names, expected: 'a name for each' });
-    }
+    const taken = new Map<string, number>();
+    this.names = setup.callbacks.map((c) => {
+      const name = c.name ?? c.constructor.name;
+      const count = (taken.get(name) ?? 0) + 1;
+      taken.set(name, count);
+      return count === 1 ? name : `${name}.${count}`;
+    });
   }
 
   stop(reason: string): void {

@@ -31,6 +31,7 @@ import {
   where,
   zeros,
 } from '../../src/index.js';
+import { release } from '../optim/harness.js';
 
 function anomalyOf(fn: () => unknown): AnomalyDetails {
   try {
@@ -94,7 +95,7 @@ describe.each([false, true])('detectAnomaly (compiled: %s)', (compiled) => {
       kind: 'NaN',
     });
     x.grad = null;
-    if ('dispose' in step && typeof step.dispose === 'function') step.dispose();
+    release(step);
     x.dispose();
   });
 

@@ -55,6 +55,7 @@ import {
   tanh,
   tensor,
 } from '../../src/index.js';
+import { release } from '../optim/harness.js';
 
 const low = (shape: number[], dtype: DType = 'bfloat16'): Tensor => randn(shape).to(dtype);
 const dtypeOf = (fn: () => Tensor, dtype: 'bfloat16' | 'float16' = 'bfloat16'): DType => {
@@ -195,7 +196,7 @@ describe('gradients', () => {
     const run = (fn: () => Tensor): number[] => {
       w.grad = null;
       scope(() => autocast(fn).backward());
-      return Array.from(w.grad?.dataSync() ?? [], Number);
+      return Array.from((w.grad as Tensor | null)?.dataSync() ?? [], Number);
     };
     const layer = (t: Tensor): Tensor => tanh(matmul(t, w));
     const plain = run(() => sum(layer(layer(x))));
@@ -205,7 +206,7 @@ describe('gradients', () => {
     });
     w.grad = null;
     scanned();
-    Array.from(w.grad?.dataSync() ?? [], Number).forEach((g, i) => expect(Math.abs(g - plain[i])).toBeLessThan(0.05));
+    Array.from((w.grad as Tensor | null)?.dataSync() ?? [], Number).forEach((g, i) => expect(Math.abs(g - plain[i])).toBeLessThan(0.05));
     w.grad = null;
     scanned.dispose();
   });
@@ -221,6 +222,42 @@ describe('gradients', () => {
     second.dispose();
     x.grad = null;
   });
+});
+
+test('attention in blocks, recurrent layers and transformers train in a region', () => {
+  manualSeed(12);
+  const x = randn([2, 6, 8]);
+  const layers: [string, nn.AnyModule & { call(x: Tensor): unknown }][] = [
+    ['LSTM', new nn.LSTM(8, 5, { batchFirst: true, bidirectional: true })],
+    ['GRU', new nn.GRU(8, 5, { batchFirst: true, numLayers: 2 })],
+    ['RNN', new nn.RNN(8, 5, { batchFirst: true })],
+    ['TransformerEncoderLayer', new nn.TransformerEncoderLayer(8, 2, { dimFeedforward: 16, dropout: 0, batchFirst: true })],
+  ] as never;
+  for (const [name, layer] of layers) {
+    const run = (how: 'plain' | 'eager' | 'compiled'): number[] => {
+      layer.zeroGrad();
+      const lossOf = (): Tensor => {
+        const out = layer.call(x);
+        return sum(pow((Array.isArray(out) ? out[0] : out) as Tensor, 2));
+      };
+      const body = (): void => (how === 'plain' ? lossOf() : autocast(lossOf)).backward();
+      const step = how === 'compiled' ? jit(body) : body;
+      scope(step);
+      release(step);
+      return layer.parameters().flatMap((p) => Array.from(p.grad?.dataSync() ?? [], Number));
+    };
+    const exact = run('plain');
+    const size = Math.max(...exact.map(Math.abs));
+    for (const how of ['eager', 'compiled'] as const) {
+      run(how).forEach((g, i) => expect(Math.abs(g - exact[i]), `${name} ${how}`).toBeLessThan(0.03 * size));
+    }
+    layer.dispose();
+  }
+  const [q, k, v] = [randn([1, 2, 32, 8]), randn([1, 2, 32, 8]), randn([1, 2, 32, 8])];
+  const full = scaledDotProductAttention(q, k, v, { algorithm: 'full' }).dataSync();
+  const blocks = autocast(() => scaledDotProductAttention(q, k, v, { algorithm: 'blockwise', blockSize: 8 }));
+  expect(blocks.dtype).toBe('bfloat16');
+  blocks.dataSync().forEach((value, i) => expect(Math.abs(Number(value) - Number(full[i]))).toBeLessThan(0.03));
 });
 
 test('the cast of a parameter happens once in a region, and anew after it changed', () => {

@@ -18,6 +18,7 @@ import {
   type Tensor,
   tensor,
 } from '../../src/index.js';
+import { release } from '../optim/harness.js';
 
 /** One parameter, whose gradient is `factor` times what it is multiplied by. */
 function setup(options: ConstructorParameters<typeof GradScaler>[0], compiled: boolean) {
@@ -34,7 +35,7 @@ function setup(options: ConstructorParameters<typeof GradScaler>[0], compiled: b
   const dispose = (): void => {
     sgd.dispose();
     scaler.dispose();
-    if ('dispose' in step) step.dispose();
+    release(step);
   };
   return { p, scaler, sgd, step: (f: number) => scope(() => void step(tensor([f]))), dispose };
 }
@@ -94,7 +95,7 @@ describe.each([false, true])('GradScaler (compiled: %s)', (compiled) => {
     const run = compiled ? jit(body) : body;
     expect(run().item()).toBe(10);
     expect(p.item()).toBeCloseTo(-2, 4);
-    if ('dispose' in run) run.dispose();
+    release(run);
     sgd.dispose();
     scaler.dispose();
   });
@@ -149,7 +150,7 @@ function trainFloat16(how: 'float32' | 'scaled' | 'unscaled', compiled: boolean)
   const losses = Array.from({ length: 60 }, () => scope(() => step().item() * 1e7) as number);
   adam.dispose();
   scaler.dispose();
-  if ('dispose' in step) step.dispose();
+  release(step);
   return losses;
 }
 

@@ -9,6 +9,7 @@ import {
   manualSeed,
   matmul,
   mul,
+  ones,
   rand,
   randn,
   ShapeError,

@@ -1,7 +1,13 @@
 /** Detection measures agree with pycocotools. */
 import { describe, expect, test } from 'vitest';
 import { ArgumentError, ShapeError } from '../../src/errors.js';
-import { type DetectionPrediction, type DetectionResult, type DetectionTarget, MeanAveragePrecision } from '../../src/metrics/index.js';
+import {
+  type DetectionPrediction,
+  type DetectionResult,
+  type DetectionTarget,
+  MeanAveragePrecision,
+  type MetricState,
+} from '../../src/metrics/index.js';
 import { tensor } from '../../src/ops/create.js';
 import { scope } from '../../src/tensor/scope.js';
 import file from '../reference/detection.json' with { type: 'json' };
@@ -61,8 +67,14 @@ describe('mean average precision agrees with pycocotools', () => {
   }
   test('image by image as all at once', () => {
     const { images, expected } = cases[0];
-    const metric = new MeanAveragePrecision({ boxFormat: 'xywh' });
-    for (const image of images) metric.update([predictionOf(image)], [targetOf(image)]);
+    let metric = new MeanAveragePrecision({ boxFormat: 'xywh' });
+    for (const image of images) {
+      // Through a checkpoint after each.
+      const next = new MeanAveragePrecision({ boxFormat: 'xywh' });
+      next.loadStateDict(JSON.parse(JSON.stringify(metric.stateDict())) as MetricState);
+      next.update([predictionOf(image)], [targetOf(image)]);
+      metric = next;
+    }
     expectClose(stats(metric.compute()), expected.all, 'one by one');
     metric.reset();
     expect(metric.compute().map).toBe(-1);

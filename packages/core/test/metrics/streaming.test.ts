@@ -73,6 +73,26 @@ describe('a metric over pieces', () => {
   }
 });
 
+describe('the state of a metric', () => {
+  for (const [kind, make] of metrics) {
+    const { name } = make();
+    test(`is JSON, and another one goes on from it: ${name} of ${kind}`, () => {
+      scope(() => {
+        manualSeed(2);
+        const [first, second] = [made[kind](7), made[kind](5)];
+        const metric = make();
+        void metric.update(...first);
+        const saved: unknown = JSON.parse(JSON.stringify(metric.stateDict?.()));
+        const other = make();
+        other.loadStateDict?.(saved as m.MetricState);
+        for (const one of [metric, other]) void one.update(...second);
+        expect(other.compute()).toEqual(metric.compute());
+        expect(() => other.loadStateDict?.({})).toThrow(ArgumentError);
+      });
+    });
+  }
+});
+
 describe('metrics', () => {
   test('forget all on reset, and give NaN for nothing', () => {
     scope(() => {
@@ -110,6 +130,10 @@ describe('metrics', () => {
     expect(values.accuracy).toBeCloseTo(2 / 3, 12);
     collection.reset();
     expect(collection.compute().accuracy).toBeNaN();
+    await collection.update(p, t);
+    const other = new m.MetricCollection([new m.Accuracy(), new m.F1Score({ average: 'none' })]);
+    other.loadStateDict(JSON.parse(JSON.stringify(collection.stateDict())) as m.MetricState);
+    expect(other.compute()).toEqual(values);
     const named = new m.MetricCollection({ top1: new m.Accuracy() });
     await named.update(p, t);
     expect(named.compute().top1).toBeCloseTo(2 / 3, 12);

@@ -191,6 +191,22 @@ describe('blockwise attention', () => {
       expect(memoryInfo().bytes - before.bytes).toBeLessThan(2048 * 2048);
     });
   });
+  test('sums in float32 where the operands are bfloat16', () => {
+    scope(() => {
+      manualSeed(6);
+      const inputs = [randn([2, 40, 8]), randn([2, 40, 8]), randn([2, 40, 8])];
+      const wanted = scaledDotProductAttention(inputs[0], inputs[1], inputs[2]);
+      const leaves = inputs.map((t) => t.to('bfloat16').requiresGrad_());
+      const out = scaledDotProductAttention(leaves[0], leaves[1], leaves[2], { algorithm: 'blockwise', blockSize: 8 });
+      expect(out.dtype).toBe('bfloat16');
+      expectClose(out, numbers(wanted), 'result', 0.02, 0.02);
+      const whole = grad(sum(scaledDotProductAttention(leaves[0], leaves[1], leaves[2]).float().square()), leaves);
+      grad(sum(out.float().square()), leaves).forEach((g, i) => {
+        expect(g.dtype).toBe('bfloat16');
+        expectClose(g, numbers(whole[i]), `gradient ${i}`, 0.05, 0.05);
+      });
+    });
+  });
   test('refuses a mask that wants a gradient', () => {
     scope(() => {
       const x = randn([4, 2]);

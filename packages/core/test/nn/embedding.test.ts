@@ -44,7 +44,7 @@ function testOf(c: LayerCaseJson, more: object = {}): LayerTest {
     (...args: never[]) => new Class(...args),
     // Scaled gradients and renormalized rows are not what differences show.
     { call: callBag as never, lr: 0.05, gradients: 'maxNorm' in c.attrs || 'scaleGradByFreq' in c.attrs || 'paddingIdx' in c.attrs ? 'none' : 'train' },
-  ) as LayerTest;
+  ) as unknown as LayerTest;
 }
 
 describe("tables give PyTorch's numbers", () => {
@@ -67,13 +67,13 @@ describe("tables give PyTorch's numbers", () => {
             const out = callBag(layer, xs[0], ...xs.slice(1));
             sum(mul(out, out)).backward();
           };
-          const run = compiled ? jit(step) : step;
-          run(...inputs);
+          const compiledStep = jit(step);
+          (compiled ? compiledStep : step)(...inputs);
           expect(layer.weight.grad === null).toBe(sparse);
           const dense = layer.weight.sparseGrad?.toDense() ?? (layer.weight.grad as Tensor);
           const result = numbers(dense);
           layer.dispose();
-          if ('dispose' in run) run.dispose();
+          compiledStep.dispose();
           return result;
         };
         const wanted = numbersOf(false, false);
@@ -149,10 +149,7 @@ describe('a sparse gradient', () => {
       const g = make().coalesce();
       expect(g.isCoalesced).toBe(true);
       expect(numbers(g.indices)).toEqual([1, 3, 5, 5, 5]);
-      expect(g.values.toArray().slice(0, 2)).toEqual([
-        [12, 14],
-        [6, 8],
-      ]);
+      expect(numbers(g.values).slice(0, 4)).toEqual([12, 14, 6, 8]);
       // Row 5 does not exist.
       expect(g.toDense().toArray()).toEqual(make().toDense().toArray());
       expect(numbers(g.toDense())).toEqual([0, 0, 12, 14, 0, 0, 6, 8, 0, 0]);
@@ -184,8 +181,8 @@ describe('a sparse gradient', () => {
           sum(mul(weight, x)).backward();
           sum(embedding(index, weight, { sparse: true })).backward();
         };
-        const run = compiled ? jit(step) : step;
-        run(int64([2, 0]), tensor(10));
+        const compiledStep = jit(step);
+        (compiled ? compiledStep : step)(int64([2, 0]), tensor(10));
         // Rows used: the sum of all rows, and 1; each row: the sum of the rows used, and 10.
         expect(weight.sparseGrad).toBeNull();
         expect(weight.grad?.toArray()).toEqual([
@@ -193,7 +190,7 @@ describe('a sparse gradient', () => {
           [6 + 10, 8 + 10],
           [9 + 1 + 6 + 10, 12 + 1 + 8 + 10],
         ]);
-        if ('dispose' in run) run.dispose();
+        compiledStep.dispose();
         weight.grad?.dispose();
         weight.dispose();
       });
@@ -209,7 +206,7 @@ describe('a sparse gradient', () => {
       weight.grad = null;
       const hook = weight.registerHook((g) => mul(g, 10));
       sum(embedding(index, weight, { sparse: true })).backward();
-      expect(weight.grad?.toArray()).toEqual([[0], [20]]);
+      expect(numbers(weight.grad as unknown as Tensor)).toEqual([0, 20]);
       hook.remove();
     });
   });
@@ -277,8 +274,8 @@ describe('rows of a table', () => {
             setRows(table, int64([0, 3]), values.narrow(0, 0, 2));
             return selectRows(table, int64([2, 1]));
           });
-        const run = compiled ? jit(change) : change;
-        const rows = run(int64([1, -1, 1, 9]), tensor([[1, 1], [2, 2], [3, 3], [4, 4]]));
+        const compiledChange = jit(change);
+        const rows = (compiled ? compiledChange : change)(int64([1, -1, 1, 9]), tensor([[1, 1], [2, 2], [3, 3], [4, 4]]));
         expect(rows.toArray()).toEqual([
           [2, 2],
           [4, 4],
@@ -288,7 +285,7 @@ describe('rows of a table', () => {
           [4, 4],
           [2, 2],
         ]);
-        if ('dispose' in run) run.dispose();
+        compiledChange.dispose();
         table.dispose();
       });
     }

@@ -33,7 +33,7 @@ function testOf(c: LayerCaseJson): LayerTest {
   const Class = classes[c.op as keyof typeof classes];
   const build = (...args: unknown[]): AnyRnn => new (Class as unknown as new (...a: unknown[]) => AnyRnn)(...args);
   const call = c.op.endsWith('Cell') ? callCell : callLayer;
-  return layerTestOf(c, build as (...args: never[]) => AnyRnn, { call: call as never }) as LayerTest;
+  return layerTestOf(c, build as (...args: never[]) => AnyRnn, { call: call as never }) as unknown as LayerTest;
 }
 
 describe.each(Object.keys(classes))("%s gives PyTorch's numbers", (op) => {
@@ -125,6 +125,36 @@ describe('recurrent layers', () => {
       lstm.zeroGrad();
       lstm.dispose();
     });
+  });
+
+  test('compute in bfloat16 under autocast, with float32 states and gradients', () => {
+    for (const Class of [nn.RNN, nn.GRU, nn.LSTM]) {
+      scope(() => {
+        manualSeed(9);
+        const layer = new Class(3, 4);
+        const x = randn([3, 2, 3]);
+        const step = (input: Tensor, coarse: boolean): Tensor => {
+          const run = (): Tensor => (layer as nn.GRU).call(input)[0];
+          const loss = sum((coarse ? autocast(run, { dtype: 'bfloat16' }) : run()).float().square());
+          layer.zeroGrad();
+          loss.backward();
+          return loss.detach();
+        };
+        const results = [false, true].map((coarse) => {
+          const compiled = jit((input: Tensor) => step(input, coarse));
+          const loss = Number(compiled(x).item());
+          const grads = layer.parameters().map((p) => Number(p.grad?.norm().item()));
+          expect(layer.parameters().every((p) => p.grad?.dtype === 'float32')).toBe(true);
+          compiled.dispose();
+          return [loss, ...grads];
+        });
+        results[0].forEach((v, i) => {
+          expect(Math.abs(results[1][i] - v)).toBeLessThan(0.05 * Math.abs(v) + 1e-3);
+        });
+        layer.zeroGrad();
+        layer.dispose();
+      });
+    }
   });
 
   test('drop outputs between layers in training only', () => {

@@ -65,3 +65,8 @@ export function expectNear(actual: ArrayLike<number | bigint>, expected: readonl
   expect(actual.length).toBe(expected.length);
   expected.forEach((e, i) => expect(Math.abs(Number(actual[i]) - e)).toBeLessThanOrEqual(tolerance * (1 + Math.abs(e))));
 }
+
+/** Frees the programs of a function that may be compiled. */
+export function release(fn: unknown): void {
+  if (typeof fn === 'function' && 'dispose' in fn && typeof fn.dispose === 'function') fn.dispose();
+}

@@ -3,6 +3,7 @@ import {
   ArgumentError,
   add,
   embedding,
+  GradScaler,
   jit,
   manualSeed,
   matmul,
@@ -20,7 +21,7 @@ import {
   tensor,
   zeros,
 } from '../../src/index.js';
-import { makeOptimizer, type Options } from './harness.js';
+import { makeOptimizer, type Options, release } from './harness.js';
 
 const parameter = (data: number[]): Tensor => nn.parameter(tensor(data));
 
@@ -316,6 +317,34 @@ describe('wrappers', () => {
     expect(p.item()).toBe(-2);
     for (const a of [first, second]) a.dispose();
     sgd.dispose();
+  });
+
+  test('GradientAccumulation goes together with a GradScaler', () => {
+    for (const compiled of [false, true]) {
+      const p = parameter([1]);
+      const sgd = new optim.SGD([p], { lr: 1 });
+      const scaler = new GradScaler({ initScale: 4 });
+      const accumulation = new optim.GradientAccumulation(sgd, {
+        steps: 2,
+        apply: (options) => {
+          scaler.step(sgd, options);
+          scaler.update();
+        },
+      });
+      const body = (factor: Tensor): void => {
+        scaler.scale(sum(p.mul(factor))).backward();
+        accumulation.step();
+      };
+      const step = compiled ? jit(body) : body;
+      const seen = [0.5, 1.5, Number.POSITIVE_INFINITY, 1, 0.25, 0.25].map((factor) => {
+        step(tensor([factor]));
+        return [p.item(), scaler.getScale()];
+      });
+      // The infinite half spoils its step, and lowers the scale once.
+      expect(seen).toEqual([[1, 4], [0, 4], [0, 4], [0, 2], [0, 2], [-0.25, 2]]); // biome-ignore format: one line
+      release(step);
+      for (const o of [accumulation, scaler, sgd]) o.dispose();
+    }
   });
 
   test('Lookahead takes schedules and gives its state in one piece', () => {

@@ -4,6 +4,9 @@ import { embedding, jit, mul, nn, optim, scope, square, sum, type Tensor, tensor
 import { decode, expectNear, lossOf, makeOptimizer, problemOf, sparseCases, type TrajectoryCase, trajectoryCases } from './harness.js';
 
 const tolerances = { float32: 2e-5, float64: 1e-11 };
+/** PyTorch counts in float32 tensors here: products of momenta (NAdam), step sizes (ASGD). */
+const coarse = ['NAdam', 'ASGD'];
+const toleranceOf = (c: TrajectoryCase): number => (coarse.includes(c.op) && c.dtype === 'float64' ? 2e-7 : tolerances[c.dtype]);
 
 function stepOf(c: TrajectoryCase, compiled: boolean): { step: () => number; params: Tensor[]; optimizer: optim.AnyOptimizer } {
   const { params, targets } = problemOf(c);
@@ -33,8 +36,8 @@ describe.each(trajectoryCases.map((c) => [`${c.op} ${JSON.stringify(c.attrs)} ${
   test.each([false, true])('takes the steps of the reference (one program a step: %s)', (compiled) => {
     const { step, params, optimizer } = stepOf(c, compiled);
     c.losses.data.forEach((expected, i) => {
-      expectNear([step()], [expected], tolerances[c.dtype]);
-      c.after[i + 1]?.forEach((e, k) => expectNear(params[k].dataSync(), e.data, tolerances[c.dtype]));
+      expectNear([step()], [expected], toleranceOf(c));
+      c.after[i + 1]?.forEach((e, k) => expectNear(params[k].dataSync(), e.data, toleranceOf(c)));
     });
     optimizer.dispose();
   });

@@ -98,6 +98,11 @@ describe('early stopping', () => {
     expect(weights).toEqual(kept[1]);
     expect(kept[3]).not.toEqual(kept[1]);
   });
+  test('may watch several measures', async () => {
+    const both = [new EarlyStopping({ monitor: 'score', patience: 1 }), new EarlyStopping({ monitor: 'loss', patience: 9 })];
+    const { history } = await train(both, { epochs: 5, scores: [2, 1, 1] });
+    expect(history).toMatchObject({ outcome: 'stopped', reason: expect.stringMatching(/^score/) });
+  });
   test('takes less as better for a loss, and asks for a smallest change', async () => {
     const stopping = new EarlyStopping({ patience: 1, minDelta: 100 });
     const { history } = await train([stopping], { epochs: 5 });

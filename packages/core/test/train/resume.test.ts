@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
+import { type BuildOptions, buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CheckpointStore } from '../../src/train/index.js';
 
@@ -62,7 +62,7 @@ console.log(JSON.stringify({ epochs: history.epochs.map(({ epoch, step, metrics,
 
 writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
 const source = fileURLToPath(new URL('../../src/', import.meta.url));
-const build = { bundle: true, format: 'esm', platform: 'neutral', external: ['node:*'], target: 'es2022' } as const;
+const build: BuildOptions = { bundle: true, format: 'esm', platform: 'neutral', external: ['node:*'], target: 'es2022' };
 buildSync({ ...build, stdin: { contents: program, resolveDir: source, loader: 'ts' }, outfile: join(folder, 'main.js') });
 buildSync({ ...build, entryPoints: [join(source, 'runtime/cpu/worker.ts')], outfile: join(folder, 'worker.js') });
 

@@ -231,6 +231,31 @@ const stored = {
   bool: ['uint8_t', 'bool'],
 } as const;
 
+/** Gathers; addresses reach over 2 GiB, and the instruction's are signed: they are taken from the middle. */
+function gathers(dtype: string, v: string, lane: string): string[] {
+  const plain = `${v} r; for (int i = 0; i < LANES; i++) r[i] = ${lane}; return r;`;
+  const masked = `${v} r = {0}; for (int i = 0; i < LANES; i++) if (mask[i]) r[i] = ${lane}; return r;`;
+  const suffix = dtype === 'float32' ? 'f' : dtype === 'int32' ? 'i' : null;
+  const define = (name: string, params: string, fast: string | null, slow: string): string =>
+    `${inline} ${v} ${name}_${dtype}(${params}) {${fast === null ? ` ${slow} ` : `\n#ifdef GATHER${suffix}\n  ${fast}\n#else\n  ${slow}\n#endif\n`}}`;
+  const call = (mask: string): string => `return GATHER${suffix}(heap, at, ${mask});`;
+  return [
+    define('v_ga', 'const char *heap, vi at', suffix && call('(vi){0} - 1'), plain),
+    define('v_gm', 'const char *heap, vi at, vi mask', suffix && call('mask'), masked),
+  ];
+}
+
+/** Stores the first n of consecutive elements. */
+function partial(dtype: string, same: boolean, value: string): string {
+  const copy = same ? `${cVector(dtype)} x = ${value};` : `m_${dtype} x = __builtin_convertvector(${value}, m_${dtype});`;
+  const rest = `${copy} const e_${dtype} *from = (const e_${dtype} *)&x; for (int i = 0; i < n; i++) ((e_${dtype} *)at)[i] = from[i];`;
+  if (dtype !== 'float32' && dtype !== 'int32') return rest;
+  return `\n#ifdef STORE_FIRST\n  STORE_FIRST(at, (vi)a, n);\n#else\n  ${rest}\n#endif\n`;
+}
+function cVector(dtype: string): string {
+  return vectorTypes[stored[dtype as keyof typeof stored][1]];
+}
+
 function memory(): string[] {
   return Object.entries(stored).flatMap(([dtype, [element, type]]) => {
     const v = vectorTypes[type];
@@ -253,9 +278,11 @@ function memory(): string[] {
       `${inline} void s_st_${dtype}(char *at, ${s} a) { *(e_${dtype} *)at = (${element})(${type === 'bool' ? 'a != 0' : 'a'}); }`,
       `${inline} ${v} v_ld_${dtype}(const char *at) { const u_${dtype} *p = (const u_${dtype} *)at; ${load} }`,
       `${inline} void v_st_${dtype}(char *at, ${v} a) { u_${dtype} *p = (u_${dtype} *)at; ${save} }`,
-      `${inline} ${v} v_ga_${dtype}(const char *heap, vi at) { ${v} r; for (int i = 0; i < LANES; i++) r[i] = ${lane}; return r; }`,
-      `${inline} ${v} v_gm_${dtype}(const char *heap, vi at, vi mask) { ${v} r = {0}; for (int i = 0; i < LANES; i++) if (mask[i]) r[i] = ${lane}; return r; }`,
+      ...gathers(dtype, v, lane),
       `${inline} void v_sc_${dtype}(char *heap, vi at, ${v} a) { for (int i = 0; i < LANES; i++) *(e_${dtype} *)(heap + (uint32_t)at[i]) = (${element})${one}; }`,
+      // The first n lanes.
+      `${inline} void v_sn_${dtype}(char *heap, vi at, ${v} a, int n) { for (int i = 0; i < LANES; i++) if (i < n) *(e_${dtype} *)(heap + (uint32_t)at[i]) = (${element})${one}; }`,
+      `${inline} void v_sp_${dtype}(char *at, ${v} a, int n) { ${partial(dtype, same, value)} }`,
     ];
   });
 }
@@ -321,6 +348,10 @@ export function withPrelude(body: string, lanes: number): string {
     '#define ROUND(a, mode) __builtin_ia32_rndscaleps_mask(a, mode, (vf){0}, -1, 4)',
     '#define SQRT(a) __builtin_ia32_sqrtps512_mask(a, (vf){0}, -1, 4)',
     '#define FMA(a, b, c) __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4)',
+    '#define LANEBITS(mask) __builtin_ia32_ptestmd512((mask), (mask), -1)',
+    '#define GATHERf(heap, at, mask) __builtin_ia32_gathersiv16sf((vf){0}, (heap) + 0x80000000u, (at) ^ INT32_MIN, LANEBITS(mask), 1)',
+    '#define GATHERi(heap, at, mask) (vi)__builtin_ia32_gathersiv16si((vi){0}, (heap) + 0x80000000u, (at) ^ INT32_MIN, LANEBITS(mask), 1)',
+    '#define STORE_FIRST(at, a, n) __builtin_ia32_storedqusi512_mask((void *)(at), (a), (uint16_t)((1u << (n)) - 1))',
     '#elif LANES == 8 && defined(__AVX__)',
     '#define ROUND(a, mode) __builtin_ia32_roundps256(a, (mode) | 8)',
     '#define SQRT(a) __builtin_ia32_sqrtps256(a)',

@@ -32,6 +32,8 @@ export class CWriter {
   private lanes: Lanes | null = null;
   /** Names of the accumulators of the vector loop under way, by local. */
   private accumulators: Map<Local, string> | null = null;
+  /** In the last round of a vector loop: how many lanes count, and the mask of them. */
+  private rest: { readonly count: string; readonly mask: string } | null = null;
   private counter = 0;
   private indent = 1;
 
@@ -155,7 +157,10 @@ export class CWriter {
     const vector = sum !== undefined || (this.lanes?.isVarying(local) ?? false);
     const value = vector ? this.vector(e) : this.scalar(e);
     const name = sum ?? this.nameOf(local);
-    this.line(`${name} = ${vector ? 'v' : 's'}_${op}_${local.type}(${name}, ${value});`);
+    const combined = `${vector ? 'v' : 's'}_${op}_${local.type}(${name}, ${value})`;
+    // A lane beyond the end must not count in a sum over lanes.
+    const counts = sum === undefined || this.rest === null;
+    this.line(`${name} = ${counts ? combined : `v_select_${local.type}(${this.rest?.mask}, ${combined}, ${name})`};`);
     if (sum === undefined) this.changed(local);
   }
 
@@ -168,8 +173,11 @@ export class CWriter {
       this.line(`s_st_${dtype}(${this.at(address, offset)}, ${this.scalar(stmt.value)});`);
     } else {
       const value = this.vector(stmt.value);
-      if (shape === bytesOf[dtype]) this.line(`v_st_${dtype}(${this.at(address, offset)}, ${value});`);
-      else this.line(`v_sc_${dtype}(heap, ${this.addresses(address, offset)}, ${value});`);
+      const { rest } = this;
+      const contiguous = shape === bytesOf[dtype];
+      const where = contiguous ? this.at(address, offset) : `heap, ${this.addresses(address, offset)}`;
+      if (rest === null) this.line(`v_${contiguous ? 'st' : 'sc'}_${dtype}(${where}, ${value});`);
+      else this.line(`v_${contiguous ? 'sp' : 'sn'}_${dtype}(${where}, ${value}, ${rest.count});`);
     }
     this.invalidate(this.normal.dependencies.bit(stmt.buffer.param));
   }
@@ -195,9 +203,9 @@ export class CWriter {
     this.invalidate(changes);
   }
 
-  /** Branches that differ between lanes, and loops too short for one group, run element by element. */
+  /** Branches that differ between lanes, and very short loops, run element by element. */
   private vectorizes(stmt: ForStmt): boolean {
-    if (typeof stmt.extent === 'number' && stmt.extent < this.laneCount) return false;
+    if (typeof stmt.extent === 'number' && stmt.extent < Math.min(this.laneCount, 5)) return false;
     const lanes = this.lanesOf(stmt);
     let possible = true;
     forEachStatement(stmt.body, (inner) => {
@@ -245,9 +253,23 @@ export class CWriter {
         });
       });
     }
-    this.block(`for (; ${name} + ${laneCount} <= ${extent}; ${name} += ${laneCount})`, () =>
-      this.inLanes(lanes, sums[0], () => this.body(stmt.body)),
-    );
+    if (typeof stmt.extent !== 'number' || stmt.extent >= laneCount) {
+      this.block(`for (; ${name} + ${laneCount} <= ${extent}; ${name} += ${laneCount})`, () =>
+        this.inLanes(lanes, sums[0], () => this.body(stmt.body)),
+      );
+    }
+    if (typeof stmt.extent !== 'number' || stmt.extent % laneCount !== 0) {
+      // The last lanes, fewer than a vector has.
+      this.block(`if (${name} < ${extent})`, () => {
+        const count = this.fresh('n');
+        const mask = this.fresh('m');
+        this.line(`const int ${count} = ${extent} - ${name};`);
+        this.line(`const vi ${mask} = RAMP < ${count};`);
+        this.rest = { count, mask };
+        this.inLanes(lanes, sums[0], () => this.body(stmt.body));
+        this.rest = null;
+      });
+    }
     for (const [local, op] of reduced) {
       const f = `${op}_${local.type}`;
       for (const group of sums.slice(1)) this.line(`${sums[0].get(local)} = v_${f}(${sums[0].get(local)}, ${group.get(local)});`);
@@ -257,7 +279,6 @@ export class CWriter {
       this.changed(local);
     }
     this.invalidate(changes);
-    this.block(`for (; ${name} < ${extent}; ${name}++)`, () => this.body(stmt.body));
   }
   private rebound(variable: LoopVar, name: string, body: () => void): void {
     const before = this.nameOf(variable);
@@ -349,14 +370,20 @@ export class CWriter {
     const { address, offset, dtype } = access;
     const { guard } = e;
     const shape = lanes.shape(address);
+    // Consecutive elements may be read beyond the end; addresses of lanes that do not count may lead anywhere.
     const contiguous = shape === bytesOf[dtype] ? `v_ld_${dtype}(${this.at(address, offset)})` : null;
-    if (guard === null) return contiguous ?? `v_ga_${dtype}(heap, ${this.addresses(address, offset)})`;
+    const gather = (): string =>
+      this.rest === null
+        ? `v_ga_${dtype}(heap, ${this.addresses(address, offset)})`
+        : `v_gm_${dtype}(heap, ${this.addresses(address, offset)}, ${this.rest.mask})`;
+    if (guard === null) return contiguous ?? gather();
     const zero = `(${cType(e.type, true)}){0}`;
     if (lanes.shape(guard) === 0) {
-      const load = contiguous ?? `v_ga_${dtype}(heap, ${this.addresses(address, offset)})`;
+      const load = contiguous ?? gather();
       return `GUARD(${this.scalar(guard)}, ${load}, ${zero})`;
     }
-    const mask = this.vector(guard);
+    const wanted = this.vector(guard);
+    const mask = this.rest === null ? wanted : `(${wanted} & ${this.rest.mask})`;
     const masked = `v_gm_${dtype}(heap, ${this.addresses(address, offset)}, ${mask})`;
     return contiguous ? `GUARD(v_all(${mask}), ${contiguous}, ${masked})` : masked;
   }
@@ -379,8 +406,14 @@ export class CWriter {
   }
   private binary(e: Extract<Expr, { kind: 'binary' }>, form: Form, value: (o: Expr) => string): string {
     // A known divisor needs no care, and the C compiler turns it into multiplications.
-    if ((e.op === 'div' || e.op === 'rem') && e.type === 'i32' && e.b.kind === 'const' && Number(e.b.value) > 0)
-      return `(${value(e.a)} ${e.op === 'div' ? '/' : '%'} ${Number(e.b.value)})`;
+    if ((e.op === 'div' || e.op === 'rem') && e.type === 'i32' && e.b.kind === 'const' && Number(e.b.value) > 0) {
+      const divisor = Number(e.b.value);
+      const a = value(e.a);
+      if (!this.normal.ranges.nonNegative(e.a)) return `(${a} ${e.op === 'div' ? '/' : '%'} ${divisor})`;
+      if ((divisor & (divisor - 1)) === 0) return e.op === 'div' ? `(${a} >> ${Math.log2(divisor)})` : `(${a} & ${divisor - 1})`;
+      const [signed, unsigned] = form === 'v' ? ['vi', 'vu'] : ['int32_t', 'uint32_t'];
+      return `((${signed})((${unsigned})${a} ${e.op === 'div' ? '/' : '%'} ${divisor}u))`;
+    }
     return `${form}_${e.op}_${e.a.type}(${value(e.a)}, ${value(e.b)})`;
   }
 

@@ -17,3 +17,4 @@ export * from './jsonl.js';
 export * from './lines.js';
 export * from './parquet.js';
 export * from './tokens.js';
+export * from './voc.js';

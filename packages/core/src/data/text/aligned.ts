@@ -30,9 +30,9 @@ export class AlignedText {
     return this.ends === null ? this.at + i + 1 : this.ends[this.at + i];
   }
 
-  /** True when each unit stands for itself. */
-  get isOriginal(): boolean {
-    return this.starts === null;
+  /** Other text of the same length: unit i stays where it was. */
+  relabel(text: string): AlignedText {
+    return new AlignedText(text, this.at, this.starts, this.ends);
   }
 
   slice(from: number, to: number): AlignedText {
@@ -92,22 +92,31 @@ export class AlignedBuilder {
 /** Each character replaced by what `change` makes of it ('' removes it); null leaves it. */
 export function mapCharacters(source: AlignedText, change: (codePoint: number) => string | null): AlignedText {
   const { text } = source;
-  let builder: AlignedBuilder | null = null;
+  const parts: string[] = [];
+  let changes = false;
+  let sameLength = true;
   for (let i = 0; i < text.length; ) {
     const codePoint = text.codePointAt(i) ?? 0;
     const size = codePoint > 0xffff ? 2 : 1;
     const changed = change(codePoint);
-    if (changed !== null && builder === null) {
-      builder = new AlignedBuilder(text.length + 16);
-      builder.copy(source, 0, i);
+    if (changed !== null) {
+      changes = true;
+      if (changed.length !== size) sameLength = false;
     }
-    if (builder !== null) {
-      if (changed === null) builder.copy(source, i, i + size);
-      else if (changed !== '') builder.push(changed, source.start(i), source.end(i + size - 1));
-    }
+    parts.push(changed ?? text.slice(i, i + size));
     i += size;
   }
-  return builder === null ? source : builder.build();
+  if (!changes) return source;
+  // The common case needs no new tables.
+  if (sameLength) return source.relabel(parts.join(''));
+  const builder = new AlignedBuilder(text.length + 16);
+  let i = 0;
+  for (const part of parts) {
+    const size = (text.codePointAt(i) ?? 0) > 0xffff ? 2 : 1;
+    if (part !== '') builder.push(part, source.start(i), source.end(i + size - 1));
+    i += size;
+  }
+  return builder.build();
 }
 
 /** Text put in front; it counts as part of the first character. */
@@ -143,6 +152,9 @@ export function coverText(length: number, found: Iterable<readonly [number, numb
 /** Every match becomes the content, which counts as part of the last character of the match. */
 export function replaceMatches(source: AlignedText, matches: readonly Match[], content: string): AlignedText {
   if (!matches.some((match) => match.matched)) return source;
+  if (content.length === 1 && matches.every(({ from, to, matched }) => !matched || to - from === 1)) {
+    return source.relabel(matches.map(({ from, to, matched }) => (matched ? content : source.text.slice(from, to))).join(''));
+  }
   const builder = new AlignedBuilder(source.length + content.length);
   for (const { from, to, matched } of matches) {
     if (!matched) builder.copy(source, from, to);

@@ -71,10 +71,9 @@ export class TokenList {
   }
 
   append(other: TokenList, typeId: number): void {
-    for (let i = 0; i < other.length; i++) {
-      for (const name of columns) (this[name] as (number | string)[]).push(other[name][i]);
-      this.typeIds[this.length - 1] = typeId;
-    }
+    const before = this.length;
+    for (const name of columns) this[name] = (this[name] as (number | string)[]).concat(other[name]) as number[] & string[];
+    this.typeIds.fill(typeId, before);
   }
 
   /** Keeps the first (or last) `length` tokens; what is cut off goes into {@link overflowing}, `stride` tokens repeated. */

@@ -81,11 +81,12 @@ export async function trainBpe(texts: Texts, options: TrainBpeOptions = {}): Pro
   const { vocabSize = 30_000, minFrequency = 0, specialTokens = [] } = options;
   checkSize(vocabSize, minFrequency);
   const byteLevel = options.preTokenizer === undefined;
+  const suffix = options.endOfWordSuffix;
   const parts: Omit<TokenizerParts, 'model'> = {
     normalizer: options.normalizer ?? null,
     preTokenizer: byteLevel ? { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: true } : options.preTokenizer,
     postProcessor: options.postProcessor ?? (byteLevel ? { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false } : null),
-    decoder: options.decoder ?? (byteLevel ? { type: 'ByteLevel' } : null),
+    decoder: options.decoder ?? (byteLevel ? { type: 'ByteLevel' } : suffix ? { type: 'BPEDecoder', suffix } : null),
   };
   const pacer = new Pacer(options.signal);
   const counts = await countPieces(texts, new Tokenizer({ ...parts, model: new WordLevel(new Map()) }), pacer);

@@ -24,8 +24,8 @@ function joined(samples: readonly Pick<Sample, 'boxes' | 'labels' | 'keypoints'>
 }
 
 export interface MosaicOptions extends BoxLimits {
-  /** Width and height of the result. */
-  readonly size: number;
+  /** Width and height of the result, or [height, width]. */
+  readonly size: number | readonly [number, number];
   readonly p?: number;
   /** Range of the place where the four meet, as share of the size; 0.3 to 0.7 unless told otherwise. */
   readonly center?: readonly [number, number];
@@ -37,38 +37,39 @@ export interface MosaicOptions extends BoxLimits {
 
 /**
  * Four samples around a point: upper left, upper right, lower left, lower right (Bochkovskiy et al., YOLOv4, 2020). Each is scaled
- * (1: it fits `size` / 2) and laid with a corner at the point; what reaches over its quarter is cut off with its boxes.
+ * (1: it fits half the size) and laid with a corner at the point; what reaches over its quarter is cut off with its boxes.
  */
 export function mosaicSamples(samples: readonly Sample[], random: ItemRandom, options: MosaicOptions): Sample {
   const { size, center = [0.3, 0.7], scale = [0.8, 1.5], fill = 114, maskFill = 0 } = options;
   if (samples.length !== 4) throw new ArgumentError(`${samples.length} samples`, { op: 'mosaic', expected: 'four samples' });
   const { channels } = samples[0].image;
-  const data = new Uint8Array(size * size * channels);
+  const [height, width] = typeof size === 'number' ? [size, size] : size;
+  const data = new Uint8Array(width * height * channels);
   const color = fillOf(fill, channels);
   for (let i = 0; i < data.length; i++) data[i] = color[i % channels];
   const withMask = samples.every((sample) => sample.mask !== undefined);
-  const mask = withMask ? new Uint8Array(size * size).fill(maskFill) : undefined;
-  const cx = Math.round(size * random.uniform(center[0], center[1]));
-  const cy = Math.round(size * random.uniform(center[0], center[1]));
+  const mask = withMask ? new Uint8Array(width * height).fill(maskFill) : undefined;
+  const cx = Math.round(width * random.uniform(center[0], center[1]));
+  const cy = Math.round(height * random.uniform(center[0], center[1]));
   const parts = samples.map((sample, i) => {
-    const factor = (random.uniform(scale[0], scale[1]) * size) / 2 / Math.max(sample.image.width, sample.image.height);
+    const factor = (random.uniform(scale[0], scale[1]) / 2) * Math.min(width / sample.image.width, height / sample.image.height);
     const w = Math.max(1, Math.round(sample.image.width * factor));
     const h = Math.max(1, Math.round(sample.image.height * factor));
     const right = i % 2 === 1;
     const lower = i >= 2;
     // The part of the picture that its quarter has room for, seen from the meeting point.
-    const visibleWidth = Math.min(w, right ? size - cx : cx);
-    const visibleHeight = Math.min(h, lower ? size - cy : cy);
+    const visibleWidth = Math.min(w, right ? width - cx : cx);
+    const visibleHeight = Math.min(h, lower ? height - cy : cy);
     if (visibleWidth < 1 || visibleHeight < 1) return {};
     const resized = resizeSample(sample, w, h, { minVisible: 0, minSize: 0 });
     const cut = cropSample(resized, right ? 0 : w - visibleWidth, lower ? 0 : h - visibleHeight, visibleWidth, visibleHeight, options);
     const left = right ? cx : cx - visibleWidth;
     const top = lower ? cy : cy - visibleHeight;
-    paste(data, size, cut.image.data, visibleWidth, visibleHeight, channels, left, top);
-    if (mask && cut.mask) paste(mask, size, cut.mask, visibleWidth, visibleHeight, 1, left, top);
-    return moveAnnotations(cut, size, size, (x, y) => [x + left, y + top], { minVisible: 0, minSize: 0 });
+    paste(data, width, cut.image.data, visibleWidth, visibleHeight, channels, left, top);
+    if (mask && cut.mask) paste(mask, width, cut.mask, visibleWidth, visibleHeight, 1, left, top);
+    return moveAnnotations(cut, width, height, (x, y) => [x + left, y + top], { minVisible: 0, minSize: 0 });
   });
-  return { image: { width: size, height: size, channels, data }, ...joined(parts), ...(mask ? { mask } : {}) };
+  return { image: { width, height, channels, data }, ...joined(parts), ...(mask ? { mask } : {}) };
 }
 
 function paste(

@@ -164,15 +164,27 @@ describe('training gives the tokenizer of the reference', () => {
     expect((tokenizer.toJson() as unknown as { model: object }).model).toEqual(trained('word_level').model);
   });
 
-  it('WordPiece: as many tokens, and the frequent words whole', async () => {
-    // The reference numbers its ##-characters at random; its tokens are the same up to ties.
-    const tokenizer = await trainWordPiece(corpus, { vocabSize: 220 });
-    const ours = Object.keys((tokenizer.toJson() as unknown as { model: { vocab: object } }).model.vocab);
-    const theirs = new Set(Object.keys(trained('bert').model.vocab));
-    expect(ours.length).toBe(220);
-    expect(ours.filter((token) => theirs.has(token)).length).toBeGreaterThan(210);
+  it('end-of-word marks', async () => {
+    const tokenizer = await trainBpe(corpus, {
+      vocabSize: 260,
+      minFrequency: 2,
+      specialTokens: ['<unk>'],
+      unkToken: '<unk>',
+      fuseUnk: true,
+      endOfWordSuffix: '</w>',
+      normalizer: { type: 'NFKD' },
+      preTokenizer: { type: 'WhitespaceSplit' },
+    });
+    const { merges } = (tokenizer.toJson() as unknown as { model: { merges: string[][] } }).model;
+    expect(merges.slice(0, 3)).toEqual(trained('suffix').model.merges?.slice(0, 3));
+    expect(tokenizer.decode(tokenizer.encode('some years ago').ids)).toBe('some years ago');
+  });
+
+  it('WordPiece: as many tokens as asked for, frequent words whole', async () => {
+    const tokenizer = await trainWordPiece(corpus, { vocabSize: 260 });
+    expect(tokenizer.vocabSize).toBe(260);
     const encoding = tokenizer.encode('Whenever I find myself');
     expect(tokenizer.decode(encoding.ids)).toBe('whenever i find myself');
-    expect(encoding.tokens[0]).toBe('[CLS]');
+    expect(encoding.tokens.slice(0, 2)).toEqual(['[CLS]', 'whenever']);
   });
 });

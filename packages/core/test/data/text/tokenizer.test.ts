@@ -28,7 +28,7 @@ describe('byte-level tokenizer', () => {
     fc.assert(
       fc.property(strings, (s) => {
         // A lone surrogate is no character: it has no UTF-8.
-        const whole = s.toWellFormed();
+        const whole = s.replace(/\p{Cs}/gu, '\ufffd');
         expect(tokenizer.decode(tokenizer.encode(whole).ids)).toBe(whole);
       }),
     );
@@ -59,7 +59,7 @@ describe('byte-level tokenizer', () => {
         for (const id of tokenizer.encode(s).ids) {
           const piece = stream.push(id);
           expect(piece).not.toContain('\ufffd');
-          expect(piece.isWellFormed()).toBe(true);
+          expect(piece).not.toMatch(/\p{Cs}/u);
           out += piece;
         }
         expect(out + stream.end()).toBe(s);
@@ -88,7 +88,7 @@ describe('byte-level tokenizer', () => {
         expect(tokens.ids.map((id) => model.idToToken(id)).join('')).toBe(piece);
         // The definition: again and again the pair of the lowest rank, the leftmost first.
         const ranks = new Map((model as Bpe).merges.map(([a, b], rank) => [`${a} ${b}`, rank]));
-        const parts = [...letters];
+        const parts: string[] = [...letters];
         for (;;) {
           let best = -1;
           let lowest = Number.POSITIVE_INFINITY;

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { decodeImage, encodePng, imageSize, readImage } from '../../../src/data/vision/index.js';
 import { FormatError } from '../../../src/errors.js';
@@ -10,7 +10,7 @@ import { FormatError } from '../../../src/errors.js';
 const width = 48;
 const height = 32;
 const pixels = Uint8Array.from({ length: width * height * 3 }, (_, i) => 100 + 60 * Math.sin(i / 300) + 40 * (i % 3));
-const source = (): sharp.Sharp => sharp(pixels, { raw: { width, height, channels: 3 } });
+const source = (): Sharp => sharp(pixels, { raw: { width, height, channels: 3 } });
 
 describe('picture files', () => {
   it.each([
