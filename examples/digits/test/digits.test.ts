@@ -1,8 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -10,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { crc32, deflateSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { augment } from '../src/augment.js';
-import { download, loadDigits } from '../src/datasets.js';
+import { loadDigits } from '../src/datasets.js';
 import { encodePicture, readGrey, toInput } from '../src/pictures.js';
 import { oneCycle } from '../src/training.js';
 
@@ -40,47 +38,6 @@ describe('the data', () => {
     expect(make(1)).toEqual(make(1));
     expect(make(1)).not.toEqual(make(2));
   });
-  test('that cannot be downloaded give a clear error and no file', async () => {
-    await expect(download({ name: 'x', md5: '0' }, 'http://127.0.0.1:9', folder)).rejects.toThrow(/--data-dir/);
-  });
-});
-
-describe('a download', () => {
-  const content = Buffer.from('sixty thousand pictures');
-  const md5 = createHash('md5').update(content).digest('hex');
-  /** Runs `use` with the address of a server of one file. */
-  async function serve(use: (url: string, asked: string[]) => Promise<void>): Promise<void> {
-    const asked: string[] = [];
-    const server = createServer((request, response) => {
-      asked.push(String(request.url));
-      response.writeHead(request.url === '/pictures.gz' ? 200 : 404).end(request.url === '/pictures.gz' ? content : 'none');
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    try {
-      await use(`http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`, asked);
-    } finally {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    }
-  }
-  test('is kept, and not asked for again', () =>
-    serve(async (url, asked) => {
-      const cache = join(folder, 'cache');
-      const path = await download({ name: 'pictures', md5 }, url, cache);
-      expect(readFileSync(path).equals(content)).toBe(true);
-      expect(await download({ name: 'pictures', md5 }, url, cache)).toBe(path);
-      expect(asked).toEqual(['/pictures.gz']);
-      expect(readdirSync(cache)).toEqual(['pictures.gz']);
-    }));
-  test('of another file, of none, or given up, leaves no file', () =>
-    serve(async (url) => {
-      const cache = join(folder, 'empty');
-      await expect(download({ name: 'pictures', md5: '0'.repeat(32) }, url, cache)).rejects.toThrow(new RegExp(`checksum ${md5}`));
-      await expect(download({ name: 'others', md5 }, url, cache)).rejects.toThrow(/404/);
-      await expect(download({ name: 'pictures', md5 }, url, cache, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
-      expect(existsSync(cache)).toBe(false);
-    }));
 });
 
 /** A PNG from the bytes of its rows and, with a palette or transparency, further chunks. */

@@ -137,7 +137,7 @@ def llama2():
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     special = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
-    train(t, trainers.BpeTrainer(vocab_size=400, special_tokens=special, max_token_length=8, **QUIET))
+    train(t, trainers.BpeTrainer(vocab_size=400, special_tokens=special, max_token_length=6, **QUIET))
     data = json.loads(t.to_str())
     data["added_tokens"] = [e for e in data["added_tokens"] if not e["content"].startswith("<0x")]
     t = Tokenizer.from_str(json.dumps(data))

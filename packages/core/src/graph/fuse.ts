@@ -316,7 +316,10 @@ class Fuser {
       for (const reader of [...this.groups]) {
         const writer = made && this.groupOf.get(made);
         if (!writer || writer === reader || writer.reduced !== null || !this.canMerge(writer, reader)) continue;
-        if (this.readsInOrder(writer, input) !== false && this.readsInOrder(reader, input) === true) this.merge(writer, reader);
+        if (this.readsInOrder(writer, input) === false || this.readsInOrder(reader, input) !== true) continue;
+        // Who reads the old state after the reader would have to come before the writer: not both.
+        const late = (g: Group): boolean => g.needs.has(reader) && this.readsInOrder(g, input) !== null;
+        if (!this.groups.some(late)) this.merge(writer, reader);
       }
     }
   }

@@ -128,11 +128,7 @@ class Blocks {
       // Counted from the part's first query, so that all parts run the same kernels.
       const starts = add(mul(iota(size), blockSize), -this.part.start);
       const xs = [keys.blocks, values.blocks, starts, ...(masks?.blocks ? [masks.blocks] : [])];
-      const done = scan(
-        (carry, [k, v, start, m]) => scope(() => step(carry, { key: k, value: v, start, mask: m ?? rows })),
-        state,
-        xs,
-      );
+      const done = scan((carry, [k, v, start, m]) => scope(() => step(carry, { key: k, value: v, start, mask: m ?? rows })), state, xs);
       state = done.carry;
       // [blocks, ..., size, F] to [..., blocks * size, F].
       for (const out of done.outputs) {
@@ -284,10 +280,13 @@ function backward(
   const keys = operands.key.shape[axis];
   const parts = partsOf(operands.query.shape[axis], keys, settings.isCausal);
   const found = parts.map((part) => composite('attention', () => backwardPart(operands, part, settings, result, logSum, gradient)));
-  const query = found.length === 1 ? found[0][0] : concat(
-    found.map(([q]) => q),
-    axis,
-  );
+  const query =
+    found.length === 1
+      ? found[0][0]
+      : concat(
+          found.map(([q]) => q),
+          axis,
+        );
   const total = (which: 1 | 2): Tensor => {
     // Later parts see more keys; keys behind the last query are seen by none.
     const sums = found.map((f) => f[which]).reduceRight((all, one) => addFirst(all, one, axis));

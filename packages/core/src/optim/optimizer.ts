@@ -74,7 +74,7 @@ export interface OptimizerState {
   readonly lrs: readonly number[];
 }
 
-export interface StateOptions {
+interface StateOptions {
   readonly shape?: readonly number[];
   readonly dtype?: DType;
   /** What it is at first; default zeros. */

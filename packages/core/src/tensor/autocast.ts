@@ -60,7 +60,7 @@ export function bindAutocast<A extends readonly unknown[], R>(fn: (...args: A) =
 }
 
 /** An operand of a product: float32 and half precision become the region's dtype. */
-export function lowered(x: Tensor): Tensor {
+function lowered(x: Tensor): Tensor {
   if (region === null) return x;
   const { dtype, casts } = region;
   if (x.dtype === dtype || (x.dtype !== 'float32' && x.dtype !== 'float16' && x.dtype !== 'bfloat16')) return x;

@@ -11,6 +11,8 @@ export function expectClose(actual: Tensor, wanted: readonly number[], what: str
     const g = got[i];
     if (g === w || (Number.isNaN(g) && Number.isNaN(w))) return;
     if (!(Math.abs(g - w) <= atol + rtol * Math.abs(w)))
-      expect.fail(`${what}: element ${i} is ${g}, expected ${w}\n got ${got.slice(0, 64).join(' ')}\n want ${wanted.slice(0, 64).join(' ')}`);
+      expect.fail(
+        `${what}: element ${i} is ${g}, expected ${w}\n got ${got.slice(0, 64).join(' ')}\n want ${wanted.slice(0, 64).join(' ')}`,
+      );
   });
 }

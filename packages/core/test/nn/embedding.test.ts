@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import {
+  ArgumentError,
   add,
   addRows,
-  ArgumentError,
   clipGradNorm,
   clipGradValue,
   embedding,
@@ -43,7 +43,11 @@ function testOf(c: LayerCaseJson, more: object = {}): LayerTest {
     { ...c, attrs: { ...c.attrs, ...more } },
     (...args: never[]) => new Class(...args),
     // Scaled gradients and renormalized rows are not what differences show.
-    { call: callBag as never, lr: 0.05, gradients: 'maxNorm' in c.attrs || 'scaleGradByFreq' in c.attrs || 'paddingIdx' in c.attrs ? 'none' : 'train' },
+    {
+      call: callBag as never,
+      lr: 0.05,
+      gradients: 'maxNorm' in c.attrs || 'scaleGradByFreq' in c.attrs || 'paddingIdx' in c.attrs ? 'none' : 'train',
+    },
   ) as unknown as LayerTest;
 }
 
@@ -173,7 +177,16 @@ describe('a sparse gradient', () => {
   test('becomes dense where a dense one meets it, in either order', () => {
     for (const compiled of [false, true]) {
       scope(() => {
-        const weight = keep(tensor([[1, 2], [3, 4], [5, 6]], { requiresGrad: true }));
+        const weight = keep(
+          tensor(
+            [
+              [1, 2],
+              [3, 4],
+              [5, 6],
+            ],
+            { requiresGrad: true },
+          ),
+        );
         const step = (index: Tensor, x: Tensor): void => {
           const rows = embedding(index, weight, { sparse: true });
           // Tied weights: the table is the output layer as well.
@@ -275,7 +288,15 @@ describe('rows of a table', () => {
             return selectRows(table, int64([2, 1]));
           });
         const compiledChange = jit(change);
-        const rows = (compiled ? compiledChange : change)(int64([1, -1, 1, 9]), tensor([[1, 1], [2, 2], [3, 3], [4, 4]]));
+        const rows = (compiled ? compiledChange : change)(
+          int64([1, -1, 1, 9]),
+          tensor([
+            [1, 1],
+            [2, 2],
+            [3, 3],
+            [4, 4],
+          ]),
+        );
         expect(rows.toArray()).toEqual([
           [2, 2],
           [4, 4],

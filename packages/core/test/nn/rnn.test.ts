@@ -1,5 +1,19 @@
 import { describe, expect, test } from 'vitest';
-import { ArgumentError, jit, manualSeed, mul, nn, noGrad, randn, ShapeError, scope, sum, type Tensor, tensor } from '../../src/index.js';
+import {
+  ArgumentError,
+  autocast,
+  jit,
+  manualSeed,
+  mul,
+  nn,
+  noGrad,
+  randn,
+  ShapeError,
+  scope,
+  sum,
+  type Tensor,
+  tensor,
+} from '../../src/index.js';
 import file from '../reference/layers-recurrent.json' with { type: 'json' };
 import { type LayerCaseJson, type LayerTest, layerCases, layerTestOf, runLayerTest } from './layer-test.js';
 

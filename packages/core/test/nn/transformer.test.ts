@@ -16,7 +16,9 @@ function build(op: string, args: readonly unknown[]): nn.Module<never, Tensor> {
     case 'TransformerDecoderLayer':
       return new nn.TransformerDecoderLayer(dModel, nhead, options);
     case 'TransformerEncoder':
-      return new nn.TransformerEncoder(() => new nn.TransformerEncoderLayer(dModel, nhead, options), numLayers, { norm: new nn.LayerNorm(4) });
+      return new nn.TransformerEncoder(() => new nn.TransformerEncoderLayer(dModel, nhead, options), numLayers, {
+        norm: new nn.LayerNorm(4),
+      });
     case 'TransformerDecoder':
       return new nn.TransformerDecoder(() => new nn.TransformerDecoderLayer(dModel, nhead, options), numLayers);
     default:
@@ -35,7 +37,12 @@ function call(layer: nn.Module<never, Tensor>, ...inputs: readonly Tensor[]): Te
   return (layer as unknown as nn.Transformer).call(sequences[0], sequences[1], { tgtMask: mask });
 }
 const testOf = (c: LayerCaseJson): LayerTest =>
-  layerTestOf(c, ((...args: unknown[]) => build(c.op, args)) as never, { call: call as never, referenceRtol: 1e-4, referenceAtol: 2e-5, lr: 0.001 }) as LayerTest;
+  layerTestOf(c, ((...args: unknown[]) => build(c.op, args)) as never, {
+    call: call as never,
+    referenceRtol: 1e-4,
+    referenceAtol: 2e-5,
+    lr: 0.001,
+  }) as LayerTest;
 
 describe("transformers give PyTorch's numbers", () => {
   const cases = layerCases(file);

@@ -177,7 +177,7 @@ function overhead(dims: readonly ContractDim[], side: Side, layout: Layout, k: n
   return cost;
 }
 
-/** Accumulators: as many as leave registers for the operands. */
+/** Accumulators: as many as leave registers for the operands. Two vectors of columns: their loads are what the second-level cache bounds. */
 function registerBlock({ registers, lanes }: CTarget, rows: number, columns: number): { blockRows: number; blockVectors: number } {
   const most = registers === 32 ? 24 : 12;
   const vectors = Math.ceil(columns / lanes);
@@ -218,12 +218,12 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
   const rows = product(dims, side.rowDims);
   const { columns } = layout;
   const batch = product(dims, batchDims);
+  const amplified = rows * k > 2 * side.rowSource;
+  const rowsPacked = columns >= 8 * target.lanes && !amplified && rows * k <= 2 ** 24;
   const { blockRows, blockVectors } = registerBlock(target, rows, columns);
   const panelColumns = blockVectors * target.lanes;
   const rowPanels = Math.ceil(rows / blockRows);
   const columnPanels = Math.ceil(columns / panelColumns);
-  const amplified = rows * k > 2 * side.rowSource;
-  const rowsPacked = columnPanels >= 4 && !amplified && rows * k <= 2 ** 24;
 
   // Cells: enough for the threads, each with at least some 200,000 multiplications.
   const work = batch * rows * columns * k;

@@ -276,9 +276,7 @@ class ContractRenderer {
       const out = vectors.map((v) => `${indent}const vf b${v} = *(const u_float32 *)(pb + ${v * lanes});`);
       for (const r of rows) {
         const element = plan.rowsPacked ? `pa[${r}]` : `pa[r${r}]`;
-        out.push(
-          `${indent}{ const vf x = (vf){0} + ${element}; ${vectors.map((v) => `c${r}_${v} = FMA(x, b${v}, c${r}_${v});`).join(' ')} }`,
-        );
+        out.push(`${indent}{ const vf x = SPLAT(${element}); ${vectors.map((v) => `c${r}_${v} = FMA(x, b${v}, c${r}_${v});`).join(' ')} }`);
       }
       out.push(`${indent}pa += ${rowStep}; pb += ${columnStep};`);
       return out;

@@ -24,6 +24,11 @@ function narrowMask(type: Number_, text: string): string {
 const bits = { f32: 'vi', f64: 'vl', i32: 'vi', i64: 'vl' } as const;
 const unsigned = { i32: 'vu', i64: 'vul' } as const;
 
+/** All lanes `a`: written out, since 0 + a would be an addition. */
+function splat(v: string): string {
+  return `(${v})SPLAT_LANES(a)`;
+}
+
 /** A vector function's body that does lane by lane what the machine has no vector instruction for. */
 function each(type: Number_, value: string): string {
   return `{ ${vectorTypes[type]} r; for (int i = 0; i < LANES; i++) r[i] = ${value}; return r; }`;
@@ -50,7 +55,7 @@ function arithmetic(type: Number_): string[] {
     type === 'f32' || type === 'i32'
       ? `${inline} ${v} v_select_${type}(vi c, ${v} a, ${v} b) { return (${v})((c & (vi)a) | (~c & (vi)b)); }`
       : `${inline} ${v} v_select_${type}(vi c, ${v} a, ${v} b) { vl m = __builtin_convertvector(c, vl); return (${v})((m & (vl)a) | (~m & (vl)b)); }`,
-    `${inline} ${v} v_splat_${type}(${s} a) { ${v} r = {0}; return r + a; }`,
+    `${inline} ${v} v_splat_${type}(${s} a) { return ${splat(v)}; }`,
   );
   for (const [op, symbol] of [
     ['add', '+'],
@@ -369,6 +374,8 @@ export function withPrelude(body: string, lanes: number): string {
     '#define FMA(a, b, c) ((a) * (b) + (c))',
     '#endif',
     `static const vi RAMP = {${Array.from({ length: lanes }, (_, i) => i).join(', ')}};`,
+    `#define SPLAT_LANES(x) {${Array.from({ length: lanes }, () => 'x').join(', ')}}`,
+    '#define SPLAT(x) ((vf)SPLAT_LANES(x))',
     '#define GUARD(c, value, zero) ((c) ? (value) : (zero))',
     ...used(body),
     body,

@@ -12,6 +12,7 @@ export {
   writeCsv,
 } from './csv.js';
 export type { CsvSyntax } from './csv-parse.js';
+export * from './fashion-mnist.js';
 export * from './images.js';
 export * from './jsonl.js';
 export * from './lines.js';

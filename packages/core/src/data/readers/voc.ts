@@ -67,7 +67,11 @@ export function parseVoc(xml: string): VocAnnotation {
  * The pictures of a set, in the order of its list: a folder with `ImageSets/Main/<set>.txt`, `Annotations` and `JPEGImages`
  * (`.jpg` unless told otherwise). Nothing is decoded. @throws EnvironmentError, FormatError
  */
-export async function readVoc(folder: string, set: string, { extension = '.jpg' }: { readonly extension?: string } = {}): Promise<VocPicture[]> {
+export async function readVoc(
+  folder: string,
+  set: string,
+  { extension = '.jpg' }: { readonly extension?: string } = {},
+): Promise<VocPicture[]> {
   const { join } = await nodeModule('node:path', 'readVoc');
   const decoder = new TextDecoder();
   const read = async (...parts: string[]): Promise<string> => decoder.decode(await readFileBounded(join(folder, ...parts), 2 ** 26));

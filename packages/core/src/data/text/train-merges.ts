@@ -124,6 +124,9 @@ export async function learnMerges(counts: ReadonlyMap<string, number>, options: 
   for (const [key, value] of pairCounts) heap.push({ key, count: value });
 
   const merges: [string, string][] = [];
+  /** Characters of the text that a merged symbol stands for. */
+  const lengths = new Map<number, number>();
+  const lengthOf = (id: number): number => lengths.get(id) ?? 1;
   while (names.length < options.vocabSize) {
     await step();
     const top = heap.pop();
@@ -138,6 +141,7 @@ export async function learnMerges(counts: ReadonlyMap<string, number>, options: 
     const right = top.key % pairKey(1, 0);
     const tail = names[right];
     const merged = idOf(names[left] + (prefix !== '' && tail.startsWith(prefix) ? tail.slice(prefix.length) : tail));
+    lengths.set(merged, lengthOf(left) + lengthOf(right));
     merges.push([names[left], tail]);
     const fresh = new Set<number>();
     for (const w of places.get(top.key) ?? []) mergeWord(w, left, right, merged, fresh);
@@ -161,19 +165,17 @@ export async function learnMerges(counts: ReadonlyMap<string, number>, options: 
       count(key, sign * frequency, w);
       if (sign > 0) fresh.add(key);
     };
+    const fits = (neighbour: number): boolean =>
+      options.maxTokenLength === null || lengthOf(neighbour) + lengthOf(merged) <= options.maxTokenLength;
     for (let i = 0; i + 1 < symbols.length; i++) {
       if (symbols[i] !== left || symbols[i + 1] !== right) continue;
-      // A pair that would be too long still counts as merged once: it is not asked for again.
-      const joined = options.maxTokenLength !== null && names[merged].length > options.maxTokenLength;
-      if (!joined) {
-        if (i > 0) {
-          change(pairKey(symbols[i - 1], left), -1);
-          change(pairKey(symbols[i - 1], merged), 1);
-        }
-        if (i + 2 < symbols.length) {
-          change(pairKey(right, symbols[i + 2]), -1);
-          change(pairKey(merged, symbols[i + 2]), 1);
-        }
+      if (i > 0) {
+        change(pairKey(symbols[i - 1], left), -1);
+        if (fits(symbols[i - 1])) change(pairKey(symbols[i - 1], merged), 1);
+      }
+      if (i + 2 < symbols.length) {
+        change(pairKey(right, symbols[i + 2]), -1);
+        if (fits(symbols[i + 2])) change(pairKey(merged, symbols[i + 2]), 1);
       }
       symbols.splice(i, 2, merged);
     }

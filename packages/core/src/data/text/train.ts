@@ -52,7 +52,7 @@ class Pacer {
   };
 }
 
-/** How often each piece occurs. Long texts are cut at line ends, which no pre-tokenizer of words looks across but for white space. */
+/** How often each piece occurs. */
 async function countPieces(texts: Texts, tokenizer: Tokenizer, pacer: Pacer): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
   for await (const text of texts) {
