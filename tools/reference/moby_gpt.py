@@ -25,7 +25,7 @@ RESULT = ROOT / "examples/moby-dick-gpt/data/pytorch.json"
 
 MODEL = {"context": 128, "dim": 128, "heads": 4, "layers": 4, "dropout": 0}
 TRAINING = {
-    "epochs": 12,
+    "epochs": 10,
     "steps": 100,
     "batchSize": 32,
     "lr": 2e-3,

@@ -19,7 +19,7 @@ export interface TrainingOptions {
   readonly seed: number;
 }
 export const defaults = {
-  epochs: 12,
+  epochs: 10,
   steps: 100,
   batchSize: 32,
   lr: 2e-3,

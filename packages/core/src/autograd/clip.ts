@@ -30,7 +30,7 @@ export interface ClipNormOptions {
 
 /**
  * Scales the gradients of `parameters` in place so that their norm, taken as one vector, is at most `maxNorm`.
- * Returns the norm before, a 0-d float32 tensor. The scale is min(1, maxNorm / (norm + 1e-6)), as in PyTorch.
+ * Returns the norm before, 0-d: float64 if a gradient is, else float32. The scale is min(1, maxNorm / (norm + 1e-6)), as in PyTorch.
  */
 export function clipGradNorm(parameters: Tensor | Iterable<Tensor>, maxNorm: number, { normType = 2 }: ClipNormOptions = {}): Tensor {
   if (!(maxNorm >= 0) || !(normType > 0)) {
@@ -52,9 +52,10 @@ export function clipGradNorm(parameters: Tensor | Iterable<Tensor>, maxNorm: num
 }
 
 function totalNorm(grads: readonly Tensor[], p: number): Tensor {
+  const dtype = grads.some((grad) => grad.dtype === 'float64') ? 'float64' : 'float32';
   const wide = (grad: Tensor) => (grad.dtype === 'float64' ? grad : cast(grad, 'float32'));
-  if (p === Number.POSITIVE_INFINITY) return grads.map((grad) => cast(amax(abs(wide(grad))), 'float32')).reduce(maximum);
-  const parts = grads.map((grad) => cast(p === 2 ? sum(square(wide(grad))) : sum(pow(abs(wide(grad)), p)), 'float32'));
+  if (p === Number.POSITIVE_INFINITY) return grads.map((grad) => cast(amax(abs(wide(grad))), dtype)).reduce(maximum);
+  const parts = grads.map((grad) => cast(p === 2 ? sum(square(wide(grad))) : sum(pow(abs(wide(grad)), p)), dtype));
   const total = parts.reduce((a, b) => add(a, b));
   return p === 2 ? sqrt(total) : pow(total, 1 / p);
 }

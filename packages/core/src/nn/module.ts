@@ -151,12 +151,11 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     return Array.from(this.namedModules(), ([, module]) => module);
   }
 
+  /** Every name of every tensor: those that several modules share have several. */
   private *namedTensors(wanted: (t: TensorBase) => boolean): Generator<[string, Tensor]> {
-    const seen = new Set<TensorBase>();
-    for (const [path, module] of this.namedModules()) {
+    for (const [path, module] of everyName(this as unknown as AnyModule)) {
       for (const [name, value] of Object.entries(module)) {
-        if (!(value instanceof TensorBase) || seen.has(value) || !wanted(value)) continue;
-        seen.add(value);
+        if (!(value instanceof TensorBase) || !wanted(value)) continue;
         const key = module.stateName(name);
         yield [path ? `${path}.${key}` : key, value as Tensor];
       }
@@ -164,13 +163,13 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
   }
   /** Each parameter once, under its PyTorch name. */
   namedParameters(): Generator<[string, Tensor]> {
-    return this.namedTensors((t) => parameterTensors.has(t));
+    return onceEach(this.namedTensors((t) => parameterTensors.has(t)));
   }
   parameters(): Tensor[] {
     return Array.from(this.namedParameters(), ([, t]) => t);
   }
   namedBuffers(): Generator<[string, Tensor]> {
-    return this.namedTensors((t) => bufferTensors.has(t));
+    return onceEach(this.namedTensors((t) => bufferTensors.has(t)));
   }
   buffers(): Tensor[] {
     return Array.from(this.namedBuffers(), ([, t]) => t);
@@ -223,17 +222,22 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     return this.toString();
   }
 
-  /** Parameters and persistent buffers by name. The tensors are the live ones, not copies. */
+  /**
+   * Parameters and persistent buffers by name, a shared one under each of its names, as in PyTorch. The tensors are the live ones,
+   * not copies.
+   */
   stateDict(): Map<string, Tensor> {
     return new Map(this.namedTensors((t) => parameterTensors.has(t) || bufferTensors.get(t)?.persistent === true));
   }
   /**
-   * Copies values into this module's tensors; dtypes are converted. Nothing changes when anything is wrong.
+   * Copies values into this module's tensors; dtypes are converted. One name of a shared tensor is enough. Nothing changes when
+   * anything is wrong.
    * @throws ArgumentError for missing or unexpected names (strict), ShapeError for shapes that differ.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: LoadOptions = {}): LoadResult {
     const own = this.stateDict();
-    const missing = [...own.keys()].filter((key) => !state.has(key));
+    const given = new Set([...own].filter(([key]) => state.has(key)).map(([, t]) => t));
+    const missing = [...own].filter(([, t]) => !given.has(t)).map(([key]) => key);
     const unexpected = [...state.keys()].filter((key) => !own.has(key));
     if (strict && missing.length + unexpected.length > 0) {
       const list = (names: readonly string[]): string =>
@@ -277,22 +281,30 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     for (const module of this.modules().reverse()) fn(module);
     return this;
   }
-  /** Converts floating parameters and buffers to another floating dtype. Make optimizers afterwards. */
+  /** Converts floating parameters and buffers to another floating dtype; shared ones stay shared. Make optimizers afterwards. */
   to(dtype: DType): this {
+    const done = new Map<Tensor, Tensor>();
     for (const module of this.modules()) {
       for (const [name, value] of Object.entries(module)) {
         if (!(value instanceof TensorBase) || !isFloat(value.dtype) || value.dtype === dtype) continue;
         const old = value as Tensor;
-        const converted = noGrad(() => cast(old.detach(), dtype));
+        const shared = done.get(old);
+        if (shared !== undefined) {
+          Object.assign(module, { [name]: shared });
+          continue;
+        }
         const settings = bufferTensors.get(old);
+        const trained = isParameter(old);
+        if (!trained && settings === undefined) continue;
+        const converted = noGrad(() => cast(old.detach(), dtype));
         const { requiresGrad } = old;
-        if (parameterTensors.has(old)) setRequiresGrad(parameter(converted), requiresGrad);
-        else if (settings) buffer(converted, settings);
-        else continue;
+        if (trained) setRequiresGrad(parameter(converted), requiresGrad);
+        else buffer(converted, settings);
         Object.assign(module, { [name]: converted });
-        old.dispose();
+        done.set(old, converted);
       }
     }
+    for (const old of done.keys()) old.dispose();
     return this;
   }
   requiresGrad_(value = true): this {
@@ -328,6 +340,23 @@ function printTree(module: AnyModule, collapse: boolean): string {
   );
   if (children.length === 0 && !own.startsWith('(')) return `${module.constructor.name}(${own})`;
   return [`${module.constructor.name}(`, ...(own === '' ? [] : [`  ${own}`]), ...children, ')'].join('\n');
+}
+
+/** A module and all below, depth first, as often as they occur. A module inside of itself is not entered again. */
+function* everyName(module: AnyModule, prefix = '', above: readonly AnyModule[] = []): Generator<[string, AnyModule]> {
+  if (above.includes(module)) return;
+  yield [prefix, module];
+  for (const [name, child] of module.namedChildren()) yield* everyName(child, prefix ? `${prefix}.${name}` : name, [...above, module]);
+}
+
+/** Each tensor under its first name. */
+function* onceEach(named: Iterable<[string, Tensor]>): Generator<[string, Tensor]> {
+  const seen = new Set<Tensor>();
+  for (const entry of named) {
+    if (seen.has(entry[1])) continue;
+    seen.add(entry[1]);
+    yield entry;
+  }
 }
 
 function found<T>(op: string, name: string, all: Iterable<[string, T]>): T {

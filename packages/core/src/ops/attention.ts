@@ -77,9 +77,10 @@ function sameRank({ query, key, value, mask }: BlockOperands): BlockOperands {
   return { query: wide(query), key: wide(key), value: wide(value), mask: mask === null ? null : wide(mask) };
 }
 
-/** With the scores of all pairs. The query is scaled already. */
-function fullAttention({ query, key, value, mask }: BlockOperands, isCausal: boolean, share: number): Tensor {
-  const raw = matmul(query, transpose(key, -2, -1));
+/** With the scores of all pairs. */
+function fullAttention({ query, key, value, mask }: BlockOperands, isCausal: boolean, share: number, scale: number | null): Tensor {
+  const product = matmul(query, transpose(key, -2, -1));
+  const raw = scale === null ? product : mul(product, scale);
   const [queries, keys] = raw.shape.slice(-2);
   if (isCausal || mask?.dtype === 'bool') {
     const allowed = mask ?? le(iotaAlong(keys, 1, 2), iotaAlong(queries, 0, 2));
@@ -125,16 +126,19 @@ export function scaledDotProductAttention(query: Tensor, key: Tensor, value: Ten
   if (!Number.isInteger(blockSize) || blockSize < 1)
     throw new ArgumentError(`blockSize is ${blockSize}`, { op, received: blockSize, expected: 'a whole number, 1 or more' });
   return composite(op, () => {
-    const scaled = mul(query, scale ?? 1 / Math.sqrt(query.shape[query.ndim - 1]));
-    const operands = enableGqa ? grouped(scaled, key, value, mask) : { query: scaled, key, value, mask };
+    const factor = scale ?? 1 / Math.sqrt(query.shape[query.ndim - 1]);
+    const operands = enableGqa ? grouped(query, key, value, mask) : { query, key, value, mask };
     const long = query.shape[query.ndim - 2] * key.shape[key.ndim - 2] >= (isCausal ? causalBlockwiseFrom : blockwiseFrom);
     const blocks = algorithm === 'full' || (algorithm === 'auto' && !long) ? null : prepared(operands);
     if (blocks === null && algorithm === 'blockwise')
       throw new ArgumentError('a mask that wants a gradient, and blocks', { op, fix: 'Leave algorithm out, or detach() the mask.' });
     const result =
       blocks === null
-        ? fullAttention(operands, isCausal, share)
-        : blockwiseAttention(blocks, { isCausal, dropout: share, blockSize, plain: (o) => fullAttention(o, isCausal, share) });
+        ? fullAttention(operands, isCausal, share, factor)
+        : blockwiseAttention(
+            { ...blocks, query: mul(blocks.query, factor) },
+            { isCausal, dropout: share, blockSize, plain: (o) => fullAttention(o, isCausal, share, null) },
+          );
     return enableGqa ? reshape(result, [...query.shape.slice(0, -1), value.shape[value.ndim - 1]]) : result;
   });
 }

@@ -6,7 +6,7 @@ import { currentTrace } from '../graph/trace.js';
 import { copy } from '../ops/cast.js';
 import { full } from '../ops/create.js';
 import { decode, encode } from './codec.js';
-import { defaultDevice } from './device.js';
+import { beforeDeviceChange, defaultDevice } from './device.js';
 import { settleMemory } from './memory.js';
 import { keep } from './scope.js';
 import { Storage } from './storage.js';
@@ -34,6 +34,7 @@ export function clearScalarCache(): void {
   for (const t of scalars.values()) t.dispose();
   scalars.clear();
 }
+beforeDeviceChange(clearScalarCache);
 
 /** Copies host data (row-major) to a new tensor. Float16/bfloat16 data are given as numbers. */
 export function createFromArray(data: ArrayLike<number | bigint | boolean>, dtype: DType, shape: Shape): Tensor {

@@ -8,7 +8,7 @@ import { runObserver } from '../graph/observe.js';
 import { type Attrs, noAttrs, type Primitive, type TensorType } from '../graph/primitive.js';
 import type { Operand, Program, Value } from '../graph/program.js';
 import { currentTrace, makeNode, newValue, type Trace } from '../graph/trace.js';
-import { defaultDevice } from './device.js';
+import { beforeDeviceChange, defaultDevice } from './device.js';
 import { modulePath } from './module-path.js';
 import { observer } from './observe.js';
 import { Storage } from './storage.js';
@@ -51,6 +51,10 @@ export function signatureOf(t: Tensor): number {
 const plain = new Map<Primitive, Variants>();
 const withAttrs = new Map<Primitive, Map<string, Variants>>();
 const inPlaceVariants = new Map<Primitive, Map<string, Variants>>();
+// Compiled operations belong to the device they were loaded on.
+beforeDeviceChange(() => {
+  for (const table of [plain, withAttrs, inPlaceVariants]) table.clear();
+});
 
 function variantsOf(primitive: Primitive, attrs: Attrs, inPlace: boolean): Variants {
   if (attrs === noAttrs && !inPlace) {

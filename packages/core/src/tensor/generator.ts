@@ -4,6 +4,7 @@ import { ArgumentError } from '../errors.js';
 import { withTrace } from '../graph/trace.js';
 import { copy } from '../ops/cast.js';
 import { writeInto } from '../ops/write-view.js';
+import { beforeDeviceChange } from './device.js';
 import { createFromArray, readSync } from './dispatch.js';
 import { outsideScopes } from './scope.js';
 import type { Tensor } from './tensor.js';
@@ -59,6 +60,13 @@ export class Generator {
     fresh.dispose();
   }
 
+  /** Takes the state off the device; it goes back, to whichever device is current, at the next use. */
+  unload(): void {
+    this.initial = this.getState();
+    this.current?.dispose();
+    this.current = null;
+  }
+
   /** A copy of the state as a tensor; with {@link restore} it also works inside jit(). */
   snapshot(): Tensor {
     return copy(this.state);
@@ -77,6 +85,7 @@ function stateOf(seed: number): Int32Array {
 
 /** What random operations use unless they are given another. */
 export const defaultGenerator: Generator = new Generator();
+beforeDeviceChange(() => defaultGenerator.unload());
 
 /** Seeds the default generator. Returns it. */
 export function manualSeed(seed: number): Generator {

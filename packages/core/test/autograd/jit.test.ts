@@ -31,6 +31,16 @@ describe('inside jit()', () => {
     expect((w.grad as Tensor | null)?.toArray()).toEqual([2, 4]);
   });
 
+  test('float64 gradients are clipped by a float64 norm', () => {
+    const w = tensor([1 / 3, 2 / 3], { dtype: 'float64', requiresGrad: true });
+    w.square().mul(0.5).sum().backward();
+    const norm = clipGradNorm([w], 0.1);
+    expect(norm.dtype).toBe('float64');
+    expect(norm.item()).toBeCloseTo(Math.sqrt(5) / 3, 14);
+    const [a, b] = (w.grad as Tensor).toArray() as number[];
+    expect(Math.hypot(a, b)).toBeCloseTo((0.1 * Math.sqrt(5)) / (Math.sqrt(5) + 3e-6), 14);
+  });
+
   test('a whole training step updates its parameters', () => {
     const train = (run: (step: (x: Tensor) => Tensor) => (x: Tensor) => Tensor) => {
       const w = leaf([[0.5], [-0.25]]);

@@ -62,6 +62,47 @@ describe('a module', () => {
     b.weight = a.weight;
     expect(new nn.Sequential(a, b).parameters()).toHaveLength(3);
   });
+  test('names a shared tensor in its state under each of its names, takes it under one, and keeps it shared', () => {
+    class Tied extends nn.Module {
+      table = new nn.Embedding(3, 2);
+      head = new nn.Linear(2, 3, { bias: false });
+      again = this.table;
+      constructor() {
+        super();
+        this.head.weight = this.table.weight;
+      }
+      override forward(index: Tensor): Tensor {
+        return this.head.call(this.table.call(index));
+      }
+    }
+    const net = new Tied();
+    const names = ['table.weight', 'head.weight', 'again.weight'];
+    expect([...net.stateDict().keys()]).toEqual(names);
+    expect([...net.namedParameters()].map(([name]) => name)).toEqual(['table.weight']);
+    for (const name of names) {
+      const values = randn([3, 2]);
+      expect(net.loadStateDict(new Map([[name, values]]))).toEqual({ missing: [], unexpected: [] });
+      expect(net.table.weight.toArray()).toEqual(values.toArray());
+    }
+    expect(() => net.loadStateDict(new Map())).toThrow('missing table.weight, head.weight, again.weight');
+    net.to('float64');
+    expect(net.head.weight).toBe(net.table.weight);
+    expect(net.parameters()).toHaveLength(1);
+    expect(net.call(tensor([0, 2], { dtype: 'int64' })).dtype).toBe('float64');
+  });
+  test('that is held by what it holds has names all the same', () => {
+    class Part extends nn.Module {
+      weight = nn.parameter(ones([1]));
+      owner: nn.AnyModule | null = null;
+      override forward(x: Tensor): Tensor {
+        return mul(x, this.weight);
+      }
+    }
+    const part = new Part();
+    const net = new nn.Sequential(part);
+    part.owner = net as unknown as nn.AnyModule;
+    expect([...net.stateDict().keys()]).toEqual(['0.weight']);
+  });
   test('takes the state of another, and refuses what does not fit without changing anything', () => {
     manualSeed(1);
     const [a, b] = [new Net(), new Net()];

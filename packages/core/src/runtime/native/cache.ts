@@ -18,7 +18,7 @@ export interface CacheFolder {
   readonly reason: string | null;
 }
 
-let folder: CacheFolder | null = null;
+const folders = new Map<string, CacheFolder>();
 
 function ownedPrivately(path: string): string | null {
   const stats = node().fs.lstatSync(path);
@@ -39,22 +39,26 @@ function temporary(reason: string | null): CacheFolder {
 
 /** The folder for compiled code: TRIREME_CACHE, else the user's cache; `off`, or where that fails, one for this process. */
 export function cacheFolder(): CacheFolder {
-  if (folder) return folder;
-  const asked = process.env.TRIREME_CACHE;
-  if (asked === 'off') {
-    folder = temporary(null);
-    return folder;
-  }
-  const base = asked || node().path.join(process.env.XDG_CACHE_HOME || node().path.join(node().os.homedir(), '.cache'), 'trireme');
-  const path = node().path.join(base, 'native');
-  try {
-    node().fs.mkdirSync(path, { recursive: true, mode: 0o700 });
-    const problem = ownedPrivately(path);
-    folder = problem === null ? { path, lasting: true, reason: null } : temporary(problem);
-  } catch (error) {
-    folder = temporary(error instanceof Error ? error.message : String(error));
+  const asked = process.env.TRIREME_CACHE ?? '';
+  let folder = folders.get(asked);
+  if (!folder) {
+    folder = asked === 'off' ? temporary(null) : lasting(asked);
+    folders.set(asked, folder);
   }
   return folder;
+}
+
+function lasting(asked: string): CacheFolder {
+  const { path, os, fs } = node();
+  const base = asked || path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'trireme');
+  const at = path.join(base, 'native');
+  try {
+    fs.mkdirSync(at, { recursive: true, mode: 0o700 });
+    const problem = ownedPrivately(at);
+    return problem === null ? { path: at, lasting: true, reason: null } : temporary(problem);
+  } catch (error) {
+    return temporary(error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** One piece of code to compile, or compiled. */

@@ -24,8 +24,8 @@ const flags = [
   '-fno-strict-aliasing',
   '-Wno-psabi',
 ] as const;
-/** Milliseconds after which a compiler counts as hanging. */
-export const compilerTimeout = 60_000;
+/** Milliseconds after which a compiler counts as hanging: a large training step takes 30 s of a core, which others may be using too. */
+export const compilerTimeout = 300_000;
 
 function candidates(): string[] {
   const asked = process.env.TRIREME_CC;
