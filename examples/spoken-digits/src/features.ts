@@ -9,7 +9,6 @@ import {
   Resampler,
   type Spectrum,
   specAugment,
-  trimSilence,
   whiteNoise,
 } from 'trireme/data/audio';
 import { sampleRate } from './recordings.js';
@@ -34,7 +33,7 @@ function spectrogram(samples: Float32Array): Spectrum {
 
 /** The spectrogram of a recording, in the middle of the picture. */
 export function inputOf(samples: Float32Array): Spectrum {
-  return spectrogram(padOrTrim(trimSilence(samples, range, hopLength), length, { at: 'center' }));
+  return spectrogram(padOrTrim(samples, length, { at: 'center' }));
 }
 
 /** Speeds 0.8 to 1.25, in even steps of pitch. Voices become higher or lower with it, as of shorter or longer vocal tracts. */

@@ -5,7 +5,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { ArgumentError, FormatError } from 'trireme';
-import { type AudioClip, decodeWav, readAudio, resample, toMono } from 'trireme/data/audio';
+import { type AudioClip, decodeWav, readAudio, resample, toMono, trimSilence } from 'trireme/data/audio';
 import { cacheFolder, download, openZip } from 'trireme/io';
 
 /** Hz: that of the data set, and of what the network hears. */
@@ -29,9 +29,9 @@ const archive = `https://github.com/Jakobovski/free-spoken-digit-dataset/archive
 /** `7_jackson_32.wav`, in any folder. */
 const pattern = /(?:^|\/)(\d)_([a-z]+)_(\d+)\.wav$/;
 
-/** Samples at {@link sampleRate}. */
+/** Samples at {@link sampleRate}, without the silence around the word: what is 50 dB below the loudest 16 ms. */
 export function samplesOf(clip: AudioClip): Float32Array {
-  return clip.sampleRate === sampleRate ? toMono(clip) : resample(toMono(clip), clip.sampleRate, sampleRate);
+  return trimSilence(resample(toMono(clip), clip.sampleRate, sampleRate), 50, 128);
 }
 
 /** The name that git gives a folder of ordinary files: a SHA-1 over their names and contents. */

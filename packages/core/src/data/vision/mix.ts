@@ -61,8 +61,23 @@ export function mosaicSamples(samples: readonly Sample[], random: ItemRandom, op
     const visibleWidth = Math.min(w, right ? width - cx : cx);
     const visibleHeight = Math.min(h, lower ? height - cy : cy);
     if (visibleWidth < 1 || visibleHeight < 1) return {};
-    const resized = resizeSample(sample, w, h, { minVisible: 0, minSize: 0 });
-    const cut = cropSample(resized, right ? 0 : w - visibleWidth, lower ? 0 : h - visibleHeight, visibleWidth, visibleHeight, options);
+    // Only what will be seen is scaled: the pixels at the corner that comes to lie at the point.
+    const { image, mask: classes } = sample;
+    const takeWidth = Math.min(image.width, Math.ceil((visibleWidth * image.width) / w) + 1);
+    const takeHeight = Math.min(image.height, Math.ceil((visibleHeight * image.height) / h) + 1);
+    const toWidth = Math.max(visibleWidth, Math.round((takeWidth * w) / image.width));
+    const toHeight = Math.max(visibleHeight, Math.round((takeHeight * h) / image.height));
+    const fromX = right ? 0 : image.width - takeWidth;
+    const fromY = lower ? 0 : image.height - takeHeight;
+    const cutX = right ? 0 : toWidth - visibleWidth;
+    const cutY = lower ? 0 : toHeight - visibleHeight;
+    const pixels = cropSample({ image, ...(classes ? { mask: classes } : {}) }, fromX, fromY, takeWidth, takeHeight);
+    const seen = cropSample(resizeSample(pixels, toWidth, toHeight), cutX, cutY, visibleWidth, visibleHeight);
+    const move = (x: number, y: number): readonly [number, number] => [
+      ((x - fromX) * toWidth) / takeWidth - cutX,
+      ((y - fromY) * toHeight) / takeHeight - cutY,
+    ];
+    const cut = { ...seen, ...moveAnnotations(sample, visibleWidth, visibleHeight, move, options) };
     const left = right ? cx : cx - visibleWidth;
     const top = lower ? cy : cy - visibleHeight;
     paste(data, width, cut.image.data, visibleWidth, visibleHeight, channels, left, top);
