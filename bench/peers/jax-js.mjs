@@ -18,7 +18,7 @@ import {
   LSTM,
   MLP,
   RESNET_BLOCKS,
-  resnetInput,
+  images,
   rnd,
   SGD_LR,
   trainingData,
@@ -271,7 +271,7 @@ function embedding() {
 }
 
 function resnet18(/** @type {number} */ n) {
-  const input = device(resnetInput(n), [n, 3, 224, 224]);
+  const input = device(images(n), [n, 3, 224, 224]);
   const params = parameters('resnet18');
   const forward = jit((/** @type {Arr[]} */ p, /** @type {Arr} */ image) => {
     let at = 0;

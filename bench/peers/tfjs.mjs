@@ -16,7 +16,7 @@ import {
   LSTM,
   MLP,
   RESNET_BLOCKS,
-  resnetInput,
+  images,
   rnd,
   SGD_LR,
   trainingData,
@@ -232,7 +232,7 @@ function embedding() {
 }
 
 function resnet18(/** @type {number} */ n) {
-  const input = tf.keep(tf.transpose(tf.tensor4d(resnetInput(n), [n, 3, 224, 224]), [0, 2, 3, 1]));
+  const input = tf.keep(tf.transpose(tf.tensor4d(images(n), [n, 3, 224, 224]), [0, 2, 3, 1]));
   const vars = variables('resnet18', false);
   /** @type {Float32Array} */
   let logits = new Float32Array(0);

@@ -16,7 +16,7 @@ import {
   LSTM,
   MLP,
   RESNET_BLOCKS,
-  resnetInput,
+  images,
   rnd,
   SGD_LR,
   trainingData,
@@ -149,7 +149,7 @@ function embedding() {
 }
 
 function resnet18(/** @type {number} */ n) {
-  const input = tensor(resnetInput(n), { shape: [n, 3, 224, 224] });
+  const input = tensor(images(n), { shape: [n, 3, 224, 224] });
   const params = parameters('resnet18', false);
   const forward = jit((/** @type {Tensor} */ image) => {
     let at = 0;

@@ -29,7 +29,6 @@ export const CNN = { batch: 64, side: 28, channels: [1, 32, 64], flat: 9216, hid
 export const GPT = { vocab: 65, layers: 4, dim: 128, heads: 4, length: 64, batch: 16, hidden: 512 };
 export const LSTM = { batch: 32, length: 50, inputs: 32, hidden: 128, classes: 6 };
 export const EMBEDDING = { rows: 1_000_000, dim: 16, batch: 1024, lookups: 26, hidden: 256 };
-export const EAGER = { side: 64, ops: 1000 };
 
 /**
  * One residual block of ResNet-18; `stride` is that of its first convolution and of its shortcut.

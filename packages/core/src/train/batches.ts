@@ -53,6 +53,8 @@ export interface BatchSource<B> {
   position(): unknown;
   /** Tensors of a batch are made for it and may be freed after it. */
   readonly owned: boolean;
+  /** Batches are pairs of tensors: a `toTensors` meant for other data does not apply. */
+  readonly paired: boolean;
 }
 
 function isMemory<In, Target, B>(data: TrainData<In, Target, B>): data is MemoryData<In, Target> {
@@ -69,6 +71,7 @@ export function batchSizeOf(inputs: unknown): number {
 class MemorySource<In, Target> implements BatchSource<Pair<In, Target>> {
   readonly length: number;
   readonly owned = true;
+  readonly paired = true;
   private readonly data: MemoryData<In, Target>;
   private readonly items: number;
   private readonly batchSize: number;
@@ -125,6 +128,7 @@ function select(value: unknown, pick: (t: Tensor) => Tensor): unknown {
 
 class IterableSource<B> implements BatchSource<B> {
   readonly owned: boolean;
+  readonly paired = false;
   private readonly data: BatchIterable<B>;
 
   constructor(data: BatchIterable<B>) {

@@ -41,7 +41,10 @@ export interface CompileOptions<Args extends readonly unknown[], Out, Target, O 
 }
 
 export interface DataOptions<In, Target, B> {
-  /** Makes inputs and targets of a batch, for data that does not give pairs of tensors. Its tensors are freed after the step. */
+  /**
+   * Makes inputs and targets of a batch, for data that does not give pairs of tensors; tensors in memory (`{ x, y }`) need none and
+   * do not pass through it. Its tensors are freed after the step.
+   */
   readonly toTensors?: (batch: B) => Pair<In, Target>;
   /** Ends the work within a batch; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -228,7 +231,7 @@ export class Model<Args extends readonly unknown[] = [Tensor], Out = Tensor, Tar
       scheduler: makeSchedule(compiled, epochs, source.length, accumulate),
       metrics,
       source,
-      toPair: (batch) => pairOf(batch, toTensors),
+      toPair: (batch) => pairOf(batch, source.paired ? undefined : toTensors),
       validate: validation === undefined ? null : (stop) => this.evaluate(validation, { toTensors, signal: stop }),
       validateEvery,
       callbacks,
@@ -295,7 +298,7 @@ export class Model<Args extends readonly unknown[] = [Tensor], Out = Tensor, Tar
         const raw = next.value;
         const made: unknown[] = source.owned ? [raw] : [];
         try {
-          const pair = pairOf(raw, toTensors);
+          const pair = pairOf(raw, source.paired ? undefined : toTensors);
           if ((pair as unknown) !== raw) made.push(pair);
           const [inputs, targets] = pair;
           const { loss, measures, output } = await evaluation.run(inputs, targets);
