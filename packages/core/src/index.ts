@@ -13,6 +13,7 @@ export * from './ops/index.js';
 export * as optim from './optim/index.js';
 export { CpuDevice, type CpuDeviceOptions, createCpuDevice } from './runtime/cpu/index.js';
 export type { Device, DeviceStats } from './runtime/device.js';
+export { type MachineReport, machineReport, type NativeReport } from './runtime/report.js';
 export type { TypedArray } from './tensor/data.js';
 export { defaultDevice, setDefaultDevice } from './tensor/device.js';
 export { Generator, manualSeed } from './tensor/generator.js';

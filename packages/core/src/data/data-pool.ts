@@ -48,8 +48,9 @@ function workerUrl(): URL {
 
 async function spawnNode(receive: Receive): Promise<Omit<Thread, 'waiting'>> {
   const { Worker } = await nodeModule('node:worker_threads', 'DataLoader');
-  // The process's flags are inherited: a loader that the dataset's module needs is among them.
-  const worker = new Worker(workerUrl(), { name: 'trireme-data' });
+  // The parent's flags (loaders, for example) hold for the worker too, but not those that say what the parent runs.
+  const execArgv = process.execArgv.filter((flag) => !/^(-e|-p|--eval|--print|--input-type|--inspect)/.test(flag));
+  const worker = new Worker(workerUrl(), { name: 'trireme-data', execArgv });
   worker.on('message', receive);
   worker.on('messageerror', (error: unknown) => receive({ kind: 'broken', error }));
   worker.on('error', (error: unknown) => receive({ kind: 'broken', error }));

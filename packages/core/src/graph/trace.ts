@@ -27,6 +27,14 @@ export function makeNode(
   return { id: ++valueCount, primitive, attrs, inputs, outputs, scope, subprograms };
 }
 
+/** Whether the same leaves require gradients as did then. */
+function sameTrained(trained: ReadonlyMap<Tensor, boolean>): () => boolean {
+  return () => {
+    for (const [leaf, requiresGrad] of trained) if (leaf.requiresGrad !== requiresGrad) return false;
+    return true;
+  };
+}
+
 /** The Program under construction. */
 export class Trace {
   readonly name: string;
@@ -43,8 +51,10 @@ export class Trace {
   private readonly leaves = new Map<Tensor, LeafGradient>();
   /** Leaves whose `.grad` was set while tracing. */
   readonly gradsWritten = new Set<Tensor>();
+  /** Captured leaves, and whether they required gradients: what is recorded depends on it. */
+  private readonly trained = new Map<Tensor, boolean>();
   /** Facts the trace took for granted; a compiled function checks them before each run. */
-  readonly guards: (() => boolean)[] = [];
+  readonly guards: (() => boolean)[] = [sameTrained(this.trained)];
   private closed = false;
 
   constructor(name: string, parent: Trace | null) {
@@ -116,7 +126,16 @@ export class Trace {
     return false;
   }
 
+  /** To be called with each tensor that is used, itself or through a view. */
+  noteLeaf(tensor: Tensor): void {
+    // Parameters are kept. What else does not require gradients is as a rule a handle of the traced function's own.
+    if (tensor.storage.trace !== null || tensor.gradFn !== null || !(tensor.requiresGrad || tensor.kept)) return;
+    const { trained } = this.outermost;
+    if (!trained.has(tensor)) trained.set(tensor, tensor.requiresGrad);
+  }
+
   operand(tensor: Tensor): Operand {
+    this.noteLeaf(tensor);
     const value = this.valueOf(tensor.storage, tensor);
     return { value, layout: { shape: tensor.shape, strides: tensor.strides, offset: tensor.offset } };
   }

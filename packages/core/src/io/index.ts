@@ -1,5 +1,6 @@
 export { crc32 } from './crc32.js';
 export * from './download.js';
+export * from './download-folder.js';
 export { readFileBounded, writeFileAtomic } from './files.js';
 export { gunzip, isGzip } from './gzip.js';
 export * from './idx.js';

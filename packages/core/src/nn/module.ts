@@ -49,6 +49,9 @@ export interface LoadResult {
 /** What modules of any signature have in common. */
 export type AnyModule = Module<never, unknown>;
 
+/** Modules in the middle of train(): one that is inside of itself is not entered again. */
+const switching = new Set<unknown>();
+
 const noHooks: ModuleHooks<AnyModule> = [];
 
 /**
@@ -268,9 +271,19 @@ export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = T
     return { missing, unexpected };
   }
 
-  /** Training mode for this module and all below. */
+  /**
+   * Training mode for this module and all below. A class may override it, for example to leave a frozen normalization in
+   * evaluation: the modules above call it.
+   */
   train(mode = true): this {
-    for (const module of this.modules()) module.training = mode;
+    this.training = mode;
+    if (switching.has(this)) return this;
+    switching.add(this);
+    try {
+      for (const child of this.children()) child.train(mode);
+    } finally {
+      switching.delete(this);
+    }
     return this;
   }
   eval(): this {

@@ -72,7 +72,7 @@ export class GradientAccumulation {
         this.optimizer.zeroGrad();
         writeInto(this.count, where(due, 0, next));
         if (!traced && !dueNow) return;
-        for (const [p, sum] of this.sums) p.grad = isHalf(p.dtype) ? cast(sum, p.dtype) : copy(sum);
+        for (const [p, sum] of this.sums) if (p.requiresGrad) p.grad = isHalf(p.dtype) ? cast(sum, p.dtype) : copy(sum);
         beforeStep?.([...this.sums.keys()]);
         this.apply(traced ? { skip: logicalNot(due) } : {});
         this.optimizer.zeroGrad();

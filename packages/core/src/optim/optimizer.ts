@@ -6,7 +6,7 @@ import { ArgumentError, TraceError } from '../errors.js';
 import { shapesEqual } from '../graph/layout.js';
 import { currentTrace, withTrace } from '../graph/trace.js';
 import { type JitFunction, jit } from '../jit.js';
-import { clearGrad } from '../nn/module.js';
+import { clearGrad, isParameter } from '../nn/module.js';
 import { mul } from '../ops/binary.js';
 import { cast, copy } from '../ops/cast.js';
 import { isHalf } from '../ops/common.js';
@@ -105,11 +105,12 @@ function makeGroups<O extends OptimizerOptions>(name: string, params: Params<O>,
           received: p.shape,
           expected: 'each parameter in one group, once',
         });
-      if (!p.requiresGrad || p.gradFn !== null) {
+      // Frozen parameters have no gradient and stay as they are, until they are thawed.
+      if (p.gradFn !== null || !(p.requiresGrad || isParameter(p))) {
         throw new ArgumentError('a tensor without gradients of its own cannot be optimized', {
           op: name,
           received: p.shape,
-          expected: 'leaves that require gradients',
+          expected: 'parameters, or other leaves that require gradients',
           fix: 'Pass model.parameters().',
         });
       }

@@ -232,6 +232,7 @@ export function replaceWhole(target: Tensor, value: Tensor): boolean {
 /** A view of the same storage, with its gradient rule. */
 export function viewOf(t: Tensor, layout: Layout, name: string, vjp: (grad: Tensor) => Tensor): Tensor {
   t.assertLive(name);
+  currentTrace()?.noteLeaf(t);
   const view = new Tensor(t.storage, layout.shape, layout.strides, layout.offset);
   if (t.requiresGrad) recordView(name, t, view, vjp);
   return view;

@@ -149,6 +149,7 @@ export function compileStep<Args extends readonly unknown[], Out, Target>(
     noGrad(() => {
       const batches = add(counter, 1);
       for (const [p, sum] of sums) {
+        if (!p.requiresGrad) continue;
         const { grad } = p;
         const total = grad === null ? sum : add(sum, grad);
         if (!update) writeInto(sum, total);

@@ -11,7 +11,7 @@ export type JsonObject = { readonly [name: string]: Json };
 export type TensorTree = Tensor | readonly TensorTree[] | { readonly [name: string]: TensorTree };
 
 /** What a network takes: its one argument, or a list with all of them. */
-export type InputsOf<Args extends readonly unknown[]> = Args extends readonly [infer Only] ? Only | readonly [Only] : Args;
+export type InputsOf<Args extends readonly unknown[]> = Args extends readonly [infer Only] ? Only | readonly [Only] : Readonly<Args>;
 
 /** Scalars that a loss reports beside itself; each is averaged over the epoch like the loss. */
 export type LossParts = { readonly loss: Tensor } & { readonly [part: string]: Tensor };

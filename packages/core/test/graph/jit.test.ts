@@ -160,6 +160,33 @@ describe('state', () => {
   });
 });
 
+test('freezing and thawing choose other programs', () => {
+  const net = new nn.Sequential(new nn.Linear(3, 4), new nn.LayerNorm(4), new nn.Linear(4, 2));
+  const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
+  const step = jit((x: Tensor) => {
+    optimizer.zeroGrad();
+    const loss = sum(mul(net.call(x), net.call(x)));
+    loss.backward();
+    optimizer.step();
+    return loss.detach();
+  });
+  const moved = (): boolean[] => {
+    const before = net.parameters().map((p) => p.toArray());
+    step(ones([2, 3]));
+    return net.parameters().map((p, i) => JSON.stringify(p.toArray()) !== JSON.stringify(before[i]));
+  };
+  net.at(0).requiresGrad_(false);
+  net.at(1).requiresGrad_(false);
+  expect(moved()).toEqual([false, false, false, false, true, true]);
+  net.at(1).requiresGrad_(true);
+  expect(moved()).toEqual([false, false, true, true, true, true]);
+  net.at(1).requiresGrad_(false);
+  expect(moved()).toEqual([false, false, false, false, true, true]);
+  expect(step.programs).toHaveLength(2);
+  optimizer.zeroGrad();
+  optimizer.dispose();
+});
+
 describe('training steps', () => {
   function trainer(compiled: boolean, steps: number): { losses: number[]; weights: number[] } {
     manualSeed(4);

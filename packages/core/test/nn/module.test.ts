@@ -102,6 +102,7 @@ describe('a module', () => {
     const net = new nn.Sequential(part);
     part.owner = net as unknown as nn.AnyModule;
     expect([...net.stateDict().keys()]).toEqual(['0.weight']);
+    expect(net.eval().at(0).training).toBe(false);
   });
   test('takes the state of another, and refuses what does not fit without changing anything', () => {
     manualSeed(1);
@@ -125,6 +126,23 @@ describe('a module', () => {
     const net = new Net();
     expect(net.eval().block.norm.training).toBe(false);
     expect(net.train().block.norm.training).toBe(true);
+  });
+  test('leaves a layer that overrides train() to itself', () => {
+    class Pretrained extends nn.Module {
+      norm = new nn.BatchNorm1d(2);
+      drop = new nn.Dropout(0.5);
+      override forward(x: Tensor): Tensor {
+        return this.drop.call(this.norm.call(x));
+      }
+      override train(mode = true): this {
+        super.train(mode);
+        this.norm.eval();
+        return this;
+      }
+    }
+    const part = new Pretrained();
+    new nn.Sequential(part).train();
+    expect([part.training, part.drop.training, part.norm.training]).toEqual([true, true, false]);
   });
   test('applies a function to every module, children first', () => {
     const seen: string[] = [];

@@ -55,6 +55,34 @@ describe('parameter groups', () => {
   });
 });
 
+test('frozen parameters may be given to an optimizer, and stay until they are thawed', () => {
+  const layers = [new nn.Linear(2, 2), new nn.Linear(2, 1)];
+  const net = new nn.Sequential(...layers);
+  layers[0].requiresGrad_(false);
+  const adamw = new optim.AdamW(net.parameters(), { lr: 0.1, weightDecay: 0.5 });
+  const accumulation = new optim.GradientAccumulation(adamw, { steps: 2 });
+  const start = layers[0].weight.toArray();
+  const half = (): void => {
+    scope(() => sum(square(net.call(tensor([[1, 2]])))).backward());
+    accumulation.step();
+  };
+  half();
+  half();
+  expect(layers[0].weight.toArray()).toEqual(start);
+  layers[0].requiresGrad_(true);
+  half();
+  half();
+  const thawed = layers[0].weight.toArray();
+  expect(thawed).not.toEqual(start);
+  layers[0].requiresGrad_(false);
+  half();
+  half();
+  expect(layers[0].weight.toArray()).toEqual(thawed);
+  accumulation.dispose();
+  adamw.dispose();
+  net.dispose();
+});
+
 describe('step()', () => {
   test('leaves parameters without a gradient alone; wrong parameters are refused', () => {
     const [p, q] = [parameter([1]), parameter([1])];

@@ -117,6 +117,20 @@ describe('a model', () => {
     net.dispose();
   });
 
+  test('takes tensors in memory as validation beside a loader that needs toTensors', async () => {
+    const net = classifier();
+    const data = asTensors(blobs(20));
+    const model = new Model(net).compile({ optimizer: (p) => new AdamW(p, { lr: 0.02 }), loss: crossEntropy, metrics: { accuracy } });
+    const toTensors = fieldsToTensors('point', 'label');
+    const history = await model.fit(fieldLoader(), { epochs: 2, toTensors, validation: { ...data, batchSize: 7 } });
+    const { loss } = await model.evaluate(data);
+    expect(history.epochs[1].metrics.valLoss).toBeCloseTo(loss, 6);
+    model.dispose();
+    net.dispose();
+    data.x.dispose();
+    data.y.dispose();
+  });
+
   test('takes several inputs as a list, and a loss made of parts', async () => {
     class Sum extends Module<[Tensor, Tensor]> {
       readonly left = new Linear(2, 1);
@@ -171,6 +185,23 @@ describe('a model', () => {
     for (const [name, values] of Object.entries(whole)) values.forEach((v, i) => expect(parts[name][i]).toBeCloseTo(v, 6));
     expect(steps.map((s) => s.step)).toEqual([0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4]);
     expect(steps.map((s) => s.updated).slice(0, 3)).toEqual([false, false, true]);
+  });
+
+  test('leaves frozen layers as they are, decay and gathering included, and trains them once they are thawed', async () => {
+    const net = classifier();
+    const [first] = net.children();
+    first.requiresGrad_(false);
+    const start = first.parameters().map((p) => p.toArray());
+    const data = asTensors(blobs(32));
+    const model = new Model(net).compile({ optimizer: (p) => new AdamW(p, { lr: 0.02 }), loss: crossEntropy, accumulate: 2 });
+    await model.fit({ ...data, batchSize: 8 }, { epochs: 2 });
+    expect(first.parameters().map((p) => p.toArray())).toEqual(start);
+    await model.fit(
+      { ...data, batchSize: 8 },
+      { epochs: 2, callbacks: [{ onEpochBegin: (_, epoch) => void first.requiresGrad_(epoch === 4) }] },
+    );
+    expect(first.parameters().map((p) => p.toArray())).not.toEqual(start);
+    model.dispose();
   });
 
   test('takes the last batches of an epoch as an update of their own', async () => {

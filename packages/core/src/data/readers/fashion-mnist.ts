@@ -8,8 +8,13 @@ import { ArrayDataset, type Field } from '../dataset.js';
 
 const op = 'loadFashionMnist';
 
+interface GreyFields {
+  readonly [name: string]: Field;
+  readonly image: Field<Uint8Array>;
+  readonly label: Field<Int32Array>;
+}
 /** Pictures as uint8 [1, height, width], 0 for the background, and the number of their class. */
-export type GreyPictures = ArrayDataset<{ readonly image: Field<Uint8Array>; readonly label: Field<Int32Array> }>;
+export type GreyPictures = ArrayDataset<GreyFields>;
 
 /** Where the four files come from: a folder, else a mirror, else Debian's package or the cache, else the data set's own server. */
 export interface FashionMnistOptions {
@@ -88,7 +93,10 @@ async function readPictures(imagePath: string, labelPath: string): Promise<GreyP
   const label = Int32Array.from(labels.data);
   const odd = label.findIndex((c) => c < 0 || c >= classNames.length);
   if (odd >= 0) throw new FormatError(`label ${odd} of ${labelPath} is ${label[odd]}`, { op, expected: '0 to 9', received: label[odd] });
-  return new ArrayDataset({ image: { data: images.data as Uint8Array, shape: [1, height, width] }, label: { data: label, shape: [] } });
+  return new ArrayDataset<GreyFields>({
+    image: { data: images.data as Uint8Array, shape: [1, height, width] },
+    label: { data: label, shape: [] },
+  });
 }
 
 /**

@@ -1,3 +1,4 @@
+export * from './bccd.js';
 export {
   type CsvColumn,
   type CsvOptions,

@@ -29,7 +29,7 @@ const entities: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&',
 
 /** What is between the tags of each element `name` of a text. */
 function elements(xml: string, name: string): string[] {
-  return Array.from(xml.matchAll(new RegExp(`<${name}(?:\\s[^>]*)?>([^]*?)</${name}>`, 'g')), (match) => match[1]);
+  return Array.from(xml.matchAll(new RegExp(`<${name}(?:\\s[^>]*)?>(.*?)</${name}>`, 'gs')), (match) => match[1]);
 }
 function textOf(xml: string, name: string): string {
   const [found] = elements(xml, name);
@@ -45,7 +45,7 @@ function numberOf(xml: string, name: string): number {
 
 /** Reads one annotation. Boxes of the parts of an object (`<part>`) are left out. @throws FormatError */
 export function parseVoc(xml: string): VocAnnotation {
-  const bare = xml.replace(/<!--[^]*?-->/g, '').replace(/<part>[^]*?<\/part>/g, '');
+  const bare = xml.replace(/<!--.*?-->/gs, '').replace(/<part>.*?<\/part>/gs, '');
   const size = textOf(bare, 'size');
   const flag = (object: string, name: string): boolean => elements(object, name)[0]?.trim() === '1';
   return {

@@ -142,8 +142,13 @@ export class CpuDevice implements Device {
     const kernels = kernelsOf(spec.steps);
     const { native } = this;
     if (native === null || kernels.length === 0) return this.build(spec, kernels, null);
-    if (this.tier === 'native') return this.build(spec, kernels, native.compileNow(spec.name, kernels));
+    if (this.givenTier === 'native') return this.build(spec, kernels, native.compileNow(spec.name, kernels));
     const first = this.build(spec, kernels, null);
+    // Pinned, what is worth native code has it from its first run on: whether it is follows from the program alone.
+    if (this.tier === 'native' && first.program.work >= leastNativeWork) {
+      first.dispose();
+      return this.build(spec, kernels, native.compileNow(spec.name, kernels));
+    }
     // Smaller ones are done before native code pays.
     if (this.tier === 'wasm' || first.program.work < leastNativeWork) return first;
     return new TieredExecutable(

@@ -4,8 +4,11 @@ import type { NativeModule } from '../native/tier.js';
 import type { Tier } from './environment.js';
 import type { CpuExecutable } from './executable.js';
 
-/** Runs after which a program is worth compiling. */
-const hotRuns = 3;
+/** The run at which a program counts as worth compiling: sooner where a run does much. The first run never waits for a compiler to start. */
+const hotRuns = 4;
+const hotRunsOfLarge = 2;
+/** Scalar operations of a run from which a program is large. */
+const largeWork = 20_000_000;
 
 export interface TierUp {
   /** Asks for native code; `done` is called later, with null when there will be none. */
@@ -24,14 +27,15 @@ export class TieredExecutable implements Executable {
   private active: CpuExecutable;
   private tierUp: TierUp | null;
   private runs = 0;
+  private readonly hot: number;
   private ready: NativeModule | null = null;
   private disposed = false;
 
-  /** `work`: scalar operations of a run; large programs are compiled at once, others when they are run again and again. */
+  /** `work`: scalar operations of a run. */
   constructor(first: CpuExecutable, tierUp: TierUp, work: number) {
     this.active = first;
     this.tierUp = tierUp;
-    if (work >= atOnce) this.request();
+    this.hot = work >= largeWork ? hotRunsOfLarge : hotRuns;
   }
 
   /** Whether native code has taken over. */
@@ -64,7 +68,7 @@ export class TieredExecutable implements Executable {
     if (tier === 'native') this.ready ??= tierUp.compileNow();
     if (this.ready !== null) this.takeOver(tierUp, this.ready);
     else if (tier === 'native') this.tierUp = null;
-    else if (++this.runs === hotRuns) this.request();
+    else if (++this.runs === this.hot) this.request();
   }
   private takeOver(tierUp: TierUp, module: NativeModule): void {
     if (tierUp.busy()) return;
@@ -76,8 +80,6 @@ export class TieredExecutable implements Executable {
     this.active = next;
   }
   private request(): void {
-    // A large program asked at its start already.
-    this.runs = hotRuns;
     this.tierUp?.request((module) => {
       if (this.disposed) return;
       this.ready = module;
@@ -85,6 +87,3 @@ export class TieredExecutable implements Executable {
     });
   }
 }
-
-/** Scalar operations of a run from which native code is compiled at once. */
-const atOnce = 20_000_000;
