@@ -43,8 +43,6 @@ def read_book():
     parts = []
     for name in json.loads((BOOK / "file_list.json").read_text("utf-8")):
         chapter = json.loads((BOOK / name.replace("txt", "json")).read_text("utf-8"))
-        if chapter["title"] == "Contents":
-            continue
         text = chapter["text"]
         if re.fullmatch(r"[0-9]+", chapter["chapter"]):
             text = f"CHAPTER {chapter['chapter']}. {chapter['title']}\n\n{text}"

@@ -71,6 +71,21 @@ async function treeId(root: Tree): Promise<string> {
   return Array.from(idOf(root), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+async function unpack(path: string, inside: string, signal: AbortSignal | undefined): Promise<Tree> {
+  const tree = newTree();
+  const prefix = inside === '' ? '' : `${inside.replace(/\/+$/, '')}/`;
+  const archive = await openZip(path);
+  try {
+    for (const [name, entry] of archive.entries) {
+      signal?.throwIfAborted();
+      if (name.startsWith(prefix) && !name.endsWith('/')) put(tree, name.slice(prefix.length), await entry.read());
+    }
+  } finally {
+    await archive.close();
+  }
+  return tree;
+}
+
 /**
  * Downloads a zip archive, unpacks a folder of it into the cache and gives its path. What the cache has is not asked for again: the
  * folder gets its name there when it is whole and checked. `sha256` and `md5` are those of the archive.
@@ -91,29 +106,21 @@ export async function downloadFolder(url: string, options: DownloadFolderOptions
     );
   if (await isThere()) return folder;
   const archivePath = await download(url, { ...options, cacheDir, fileName: `${name}.zip` });
-  const tree = newTree();
-  const archive = await openZip(archivePath);
+  let tree: Tree;
   try {
-    const prefix = inside === '' ? '' : `${inside.replace(/\/+$/, '')}/`;
-    for (const [path, entry] of archive.entries) {
-      signal?.throwIfAborted();
-      if (path.startsWith(prefix) && !path.endsWith('/')) put(tree, path.slice(prefix.length), await entry.read());
+    tree = await unpack(archivePath, inside, signal);
+    const found = await treeId(tree);
+    if (tree.files.size + tree.folders.size === 0 || (gitTree !== undefined && found !== gitTree.toLowerCase())) {
+      throw new FormatError(`${inside || 'the archive'} of ${url} has the tree ${found}`, {
+        op,
+        received: found,
+        expected: gitTree ?? 'at least one file',
+        fix: 'The download is damaged or is another archive: try again later.',
+      });
     }
   } catch (cause) {
     await fs.rm(archivePath, { force: true });
     throw cause;
-  } finally {
-    await archive.close();
-  }
-  const found = await treeId(tree);
-  if (tree.files.size + tree.folders.size === 0 || (gitTree !== undefined && found !== gitTree.toLowerCase())) {
-    await fs.rm(archivePath, { force: true });
-    throw new FormatError(`${inside || 'the archive'} of ${url} has the tree ${found}`, {
-      op,
-      received: found,
-      expected: gitTree ?? 'at least one file',
-      fix: 'The download is damaged or is another archive: try again later.',
-    });
   }
   const temporary = `${folder}.${process.pid}.tmp`;
   const write = async (to: string, part: Tree): Promise<void> => {

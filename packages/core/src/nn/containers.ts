@@ -33,6 +33,13 @@ export class Sequential extends Module {
       this.layers = [...(layers as readonly Module[])];
       this.names = [];
     }
+    const odd = typeof first === 'function' ? first : this.layers.find((layer) => !(layer instanceof Module));
+    if (odd !== undefined)
+      throw new ArgumentError(`a layer is a ${typeof odd}`, {
+        op: 'Sequential',
+        received: odd,
+        expected: 'modules, or an object of modules',
+      });
   }
   override forward(x: Tensor): Tensor {
     // Nothing is freed in between: a layer may keep or own what it returns.

@@ -56,7 +56,8 @@ const noHooks: ModuleHooks<AnyModule> = [];
 
 /**
  * Base of all layers and models. Assign parameters ({@link parameter}), buffers ({@link buffer}), modules and arrays of
- * modules to properties; they are found by name, in the order of assignment.
+ * modules to properties; they are found by name, in the order of assignment. What lies in `#private` properties, or deeper in
+ * objects and maps, is not found: use TypeScript's `private`, ModuleDict, ParameterList.
  */
 export abstract class Module<Args extends readonly unknown[] = [Tensor], Out = Tensor> {
   /** True while training; dropout and batch statistics depend on it. Set it with train() and eval(). */

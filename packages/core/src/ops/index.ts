@@ -1,17 +1,5 @@
 /** Every operation, as functions. */
-export {
-  type BoxFormat,
-  batchedNms,
-  boxArea,
-  boxConvert,
-  boxIou,
-  clipBoxes,
-  completeBoxIou,
-  distanceBoxIou,
-  generalizedBoxIou,
-  type NmsOptions,
-  nms,
-} from './boxes.js';
+
 export {
   celu,
   elu,
@@ -70,6 +58,19 @@ export {
   rsub,
   sub,
 } from './binary.js';
+export {
+  type BoxFormat,
+  batchedNms,
+  boxArea,
+  boxConvert,
+  boxIou,
+  clipBoxes,
+  completeBoxIou,
+  distanceBoxIou,
+  generalizedBoxIou,
+  type NmsOptions,
+  nms,
+} from './boxes.js';
 export { cast, copy } from './cast.js';
 export {
   type ConvOptions,
@@ -103,8 +104,8 @@ export {
 export { alphaDropout, dropout, featureDropout } from './dropout.js';
 export { einsum } from './einsum.js';
 export { type EmbeddingBagMode, type EmbeddingBagOptions, type EmbeddingOptions, embedding, embeddingBag } from './embedding.js';
-export { gather, indexSelect, take, takeAlongDim } from './gather.js';
 export { fold2d } from './fold.js';
+export { gather, indexSelect, take, takeAlongDim } from './gather.js';
 export { affineGrid, type GridSampleOptions, gridSample } from './grid-sample.js';
 export {
   type IndexItem,
@@ -119,8 +120,8 @@ export {
 } from './indexing.js';
 export { type InterpolateMode, type InterpolateOptions, interpolate } from './interpolate.js';
 export { concat, diag, diagEmbed, meshgrid, oneHot, repeat, repeatInterleave, roll, stack, tile, trace, tril, triu } from './join.js';
-export * from './loss.js';
 export { type LocalResponseNormOptions, localResponseNorm } from './local-response.js';
+export * from './loss.js';
 export { type AddmmOptions, addmm, bmm, dot, linear, matmul, mm, mv, outer } from './matmul.js';
 export { type BatchNormOptions, batchNorm, type EpsOptions, groupNorm, instanceNorm, layerNorm, rmsNorm } from './normalization.js';
 export { type PadMode, type PadOptions, pad } from './pad.js';

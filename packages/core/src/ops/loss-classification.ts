@@ -4,7 +4,7 @@ import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import { formatShape, shapesEqual, sizeOf } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { add, div, eq, mul, ne } from './binary.js';
+import { add, div, eq, ge, logicalAnd, logicalOr, lt, mul, ne } from './binary.js';
 import { cast } from './cast.js';
 import { iotaAlong } from './iota.js';
 import { focalFactor } from './loss-binary.js';
@@ -18,7 +18,7 @@ import { reshape, unsqueeze } from './view.js';
 export interface ClassificationOptions extends LossOptions {
   /** Factor of each class, [C]. */
   readonly weight?: Tensor | null;
-  /** Targets of this class count nothing. Default -100. */
+  /** Targets of this class count nothing. Default -100. Those that are neither it nor a class make the loss NaN. */
   readonly ignoreIndex?: number;
 }
 export interface CrossEntropyOptions extends ClassificationOptions {
@@ -61,6 +61,8 @@ export interface Targets {
   readonly hit: Tensor;
   /** Whether each sample counts. */
   readonly counts: Tensor;
+  /** Values of the samples, NaN for those whose target is neither a class nor ignored: a sum without them would look right. */
+  checked(values: Tensor): Tensor;
 }
 /** Class indices [N, ...] as truth values of the shape of the scores. */
 export function targetsOf(x: Tensor, target: Tensor, ignoreIndex: number): Targets {
@@ -69,7 +71,11 @@ export function targetsOf(x: Tensor, target: Tensor, ignoreIndex: number): Targe
   const labels = target.dtype === 'int64' || target.dtype === 'int32' ? target : cast(target, 'int32');
   const counts = ne(labels, ignoreIndex);
   const hit = eq(classes, unsqueeze(where(counts, labels, -1), axis));
-  return { hit, counts };
+  const checked = (values: Tensor): Tensor => {
+    const strange = logicalOr(lt(labels, 0), ge(labels, x.shape[axis]));
+    return where(logicalAnd(counts, strange), Number.NaN, values);
+  };
+  return { hit, counts, checked };
 }
 
 /** Combines the losses of samples; the mean is over the weights that took part. */
@@ -89,10 +95,10 @@ export function nllLoss(
   checkClasses(x, target, 'nllLoss');
   return composite('nllLoss', () => {
     const axis = classAxis(x);
-    const { hit, counts } = targetsOf(x, target, ignoreIndex);
+    const { hit, counts, checked } = targetsOf(x, target, ignoreIndex);
     const factors = weight === null ? null : alongClasses(weight, x, 'nllLoss');
     const weighted = factors === null ? x : mul(x, factors);
-    const values = neg(sum(where(hit, weighted, 0), axis));
+    const values = checked(neg(sum(where(hit, weighted, 0), axis)));
     const taken = (): Tensor => (factors === null ? cast(counts, x.dtype) : sum(where(hit, factors, 0), axis));
     return finishWeighted(values, taken, reduction);
   });
@@ -140,8 +146,8 @@ export function crossEntropy(
       const values = neg(sum(mul(weighted, smoothed), axis));
       return reduction === 'mean' ? div(sum(values), Math.max(1, sizeOf(logits.shape) / Math.max(1, classes))) : finish(values, reduction);
     }
-    const { hit, counts } = targetsOf(logits, target, ignoreIndex);
-    const picked = neg(sum(where(hit, weighted, 0), axis));
+    const { hit, counts, checked } = targetsOf(logits, target, ignoreIndex);
+    const picked = checked(neg(sum(where(hit, weighted, 0), axis)));
     const taken = (): Tensor => (factors === null ? cast(counts, logits.dtype) : sum(where(hit, factors, 0), axis));
     if (labelSmoothing === 0) return finishWeighted(picked, taken, reduction);
     const spread = where(counts, neg(sum(weighted, axis)), 0);
@@ -171,11 +177,11 @@ export function focalLoss(
   checkClasses(logits, target, op);
   return composite(op, () => {
     const axis = classAxis(logits);
-    const { hit, counts } = targetsOf(logits, target, ignoreIndex);
+    const { hit, counts, checked } = targetsOf(logits, target, ignoreIndex);
     const logs = sum(where(hit, logSoftmax(logits, axis), 0), axis);
     let values = neg(logs);
     if (gamma !== 0) values = mul(values, focalFactor(neg(expm1(logs)), gamma));
     if (alpha !== null) values = mul(values, sum(where(hit, alongClasses(alpha, logits, op), 0), axis));
-    return finishWeighted(values, () => cast(counts, logits.dtype), reduction);
+    return finishWeighted(checked(values), () => cast(counts, logits.dtype), reduction);
   });
 }

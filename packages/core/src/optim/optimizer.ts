@@ -93,6 +93,10 @@ export function makeState(make: () => Tensor): Tensor {
   return withTrace(null, () => outsideScopes(() => noGrad(() => withAutocast(null, () => keep(scope(make))))));
 }
 
+function requireRate(lr: number): void {
+  if (!(lr >= 0)) throw new ArgumentError(`the learning rate is ${lr}`, { op: 'Optimizer', received: lr, expected: 'a number, 0 or more' });
+}
+
 function makeGroups<O extends OptimizerOptions>(name: string, params: Params<O>, options: O): Group<O>[] {
   const groups = isGroupList(params) ? params : [{ params } as ParamGroup<O>];
   const seen = new Set<Tensor>();
@@ -117,6 +121,7 @@ function makeGroups<O extends OptimizerOptions>(name: string, params: Params<O>,
       seen.add(p);
     }
     const merged = { ...options, ...(own as unknown as Partial<O>) };
+    requireRate(merged.lr);
     return { params: tensors, options: merged, lr: makeState(() => full([], merged.lr, { dtype: 'float64' })), state: new Map() };
   });
   if (seen.size === 0)
@@ -188,8 +193,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   }
   /** @throws ArgumentError, or TraceError inside jit(), where the change would happen once and for all. */
   setLr(group: Group<O>, value: number): void {
-    if (!(value >= 0))
-      throw new ArgumentError(`the learning rate is ${value}`, { op: 'Optimizer', received: value, expected: 'a number, 0 or more' });
+    requireRate(value);
     this.setScalar(group.lr, value, 'setLr');
   }
 
@@ -367,6 +371,13 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     if (!t) {
       t = makeState(init ?? (() => zeros(shape, { dtype })));
       mine.set(name, t);
+    } else if (!shapesEqual(t.shape, shape)) {
+      throw new ArgumentError(`the state ${name} of a parameter of shape [${p.shape.join(', ')}] has shape [${t.shape.join(', ')}]`, {
+        op: this.name,
+        received: t.shape,
+        expected: `[${shape.join(', ')}]`,
+        fix: 'It was loaded from an optimizer of other parameters: give both the same parameters in the same order.',
+      });
     }
     return t;
   }
@@ -429,7 +440,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
         continue;
       }
       const p = params[index];
-      const target = name === master ? this.masterOf(p) : this.stateOf(p, name, { init });
+      const target = name === master ? this.masterOf(p) : this.stateOf(p, name, { shape: this.state.get(p)?.get(name)?.shape, init });
       if (!shapesEqual(target.shape, source.shape)) {
         throw new ArgumentError(`state ${key} has shape [${source.shape.join(', ')}]`, {
           op: 'loadStateDict',

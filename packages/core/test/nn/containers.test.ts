@@ -90,6 +90,9 @@ describe('containers', () => {
     expect(net.length).toBe(3);
     expect(net.at(-1)).toBe([...net][2]);
     expect(noGrad(() => net.call(randn([2, 2]))).shape).toEqual([2, 1]);
+    const relu = ((x: Tensor) => x.relu()) as unknown as nn.Module;
+    expect(() => new nn.Sequential(relu)).toThrow('a layer is a function');
+    expect(() => new nn.Sequential(new nn.Linear(2, 3), relu)).toThrow('a layer is a function');
   });
   test('errors name a module that came later', () => {
     const net = new nn.Sequential(new nn.Linear(2, 3));

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { checkGrads } from '../../src/autograd/check.js';
 import { grad } from '../../src/autograd/engine.js';
 import { ArgumentError, AutogradError, DTypeError, ShapeError } from '../../src/errors.js';
+import { jit } from '../../src/jit.js';
 import { cast } from '../../src/ops/cast.js';
 import { tensor } from '../../src/ops/create.js';
 import * as loss from '../../src/ops/loss.js';
@@ -280,5 +281,29 @@ describe('losses refuse', () => {
       expect(() => loss.supervisedContrastiveLoss(x, int([0, 1]))).toThrow(ShapeError);
       expect(() => loss.mseLoss(x, x, { reduction: 'median' as 'mean' })).toThrow(ArgumentError);
     });
+  });
+});
+
+test.each([false, true])('a target that is no class shows as NaN, unless it is the ignored one (compiled: %s)', (compiled) => {
+  scope(() => {
+    const x = randn([3, 4]);
+    const each = (target: Tensor): Tensor[] => [
+      loss.crossEntropy(x, target, { reduction: 'none' }),
+      loss.crossEntropy(x, target, { reduction: 'none', labelSmoothing: 0.1 }),
+      loss.nllLoss(x, target, { reduction: 'none' }),
+      loss.focalLoss(x, target, { reduction: 'none' }),
+    ];
+    const run = compiled ? jit(each) : each;
+    for (const [first, isClass] of [
+      [3, true],
+      [-100, true],
+      [4, false],
+      [-1, false],
+    ] as const) {
+      for (const values of run(int([first, 0, 1]))) {
+        expect((values.toArray() as number[]).map(Number.isNaN), `target ${first}`).toEqual([!isClass, false, false]);
+      }
+    }
+    expect(loss.crossEntropy(x, int([0, 4, 1])).item()).toBeNaN();
   });
 });

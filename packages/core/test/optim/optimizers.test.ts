@@ -96,6 +96,20 @@ describe('step()', () => {
     expect(() => new optim.Adam([p, p], { lr: 1 })).toThrow(/twice/);
     expect(() => new optim.SGD([tensor([1])], { lr: 1 })).toThrow(/gradients/);
     expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow(/nesterov/);
+    expect(() => new optim.SGD([{ params: [p], lr: -1 }], { lr: 1 })).toThrow('the learning rate is -1');
+  });
+
+  test('refuses a state that was loaded from an optimizer of other parameters', () => {
+    const [p, q] = [parameter([1, 2]), parameter([1, 2, 3])];
+    const [adam, other] = [new optim.Adam([p], { lr: 0.1 }), new optim.Adam([q], { lr: 0.1 })];
+    sum(q).backward();
+    other.step();
+    adam.loadStateDict(other.stateDict());
+    sum(p).backward();
+    expect(() => adam.step()).toThrow('expAvg of a parameter of shape [2] has shape [3]');
+    expect(p.toArray()).toEqual([1, 2]);
+    adam.dispose();
+    other.dispose();
   });
 
   test('runs a closure first and returns its loss', () => {

@@ -30,7 +30,7 @@ export function initial(name: string, shape: readonly number[], dtype: DType): T
 }
 
 /** One input of a step: its numbers, and whether they are whole. */
-export interface Part {
+interface Part {
   readonly shape: readonly number[];
   readonly data: Float64Array;
   readonly kind: 'float' | 'int';

@@ -5,7 +5,7 @@ import reference from '../reference/parity.json' with { type: 'json' };
 import { batches, initial, toTensor } from './data.js';
 import { models, type ParityModel } from './models.js';
 
-export interface Curve {
+interface Curve {
   readonly op: string;
   /** Shapes by PyTorch's names. */
   readonly state: Readonly<Record<string, readonly number[]>>;

@@ -191,6 +191,14 @@ test('the report is one page without scripts, and everything from outside is esc
   expect(html).toContain('data:image/png;base64,iVBOR');
 });
 
+test('pictures of a report have the size that was asked for, and room for it', async () => {
+  const image = { width: 4, height: 2, channels: 1, data: new Uint8Array(8) } as const;
+  const figures = async (size?: number): Promise<string> =>
+    renderReport({ title: 'sizes', facts: {}, sections: [{ kind: 'images', title: 'one', images: [{ image, caption: 'a' }], size }] });
+  expect(await figures()).toMatch(/<figure style="max-width:220px"><img width="96" height="48"/);
+  expect(await figures(960)).toMatch(/<figure style="max-width:976px"><img width="960" height="480"/);
+});
+
 test('the curves of a report leave gaps where values are not finite, and survive having none', async () => {
   const page = await renderReport({
     title: 'gaps',

@@ -101,7 +101,9 @@ export function mixNoise(signal: Float32Array, noise: Float32Array, snr: number)
 
 /** White Gaussian noise of standard deviation 1. */
 export function whiteNoise(length: number, random: ItemRandom): Float32Array {
-  return Float32Array.from({ length }, () => random.normal());
+  const out = new Float32Array(length);
+  for (let t = 0; t < length; t++) out[t] = random.normal();
+  return out;
 }
 
 export interface SpecAugmentOptions {

@@ -51,7 +51,7 @@ dl{display:flex;flex-wrap:wrap;gap:8px;margin:0}dl div{background:var(--card);bo
 .legend{color:var(--soft);font-size:.85rem}.legend span{margin-left:12px;white-space:nowrap}.card svg.key{width:22px;height:8px;margin-right:5px;vertical-align:middle}.note{color:var(--soft);margin:8px 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse}th,td{padding:4px 10px;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}th{font-weight:600}th[scope=row]{text-align:left}tr+tr{border-top:1px solid var(--line)}
 .confusion td,.confusion th[scope=col]{text-align:center;min-width:34px}.confusion th[scope=row]{text-align:right}.zero{color:var(--line)}summary{cursor:pointer;color:var(--soft)}
-.images{display:flex;flex-wrap:wrap;gap:10px}.images figure{margin:0;background:var(--card);border-radius:8px;padding:8px;text-align:center;font-size:.8rem;max-width:220px}.images figcaption{justify-content:center;overflow-wrap:anywhere}.images img{image-rendering:pixelated;display:block;margin:0 auto 4px;border-radius:4px}pre{white-space:pre-wrap;background:var(--card);border-radius:8px;padding:12px}`;
+.images{display:flex;flex-wrap:wrap;gap:10px}.images figure{margin:0;background:var(--card);border-radius:8px;padding:8px;text-align:center;font-size:.8rem}.images figcaption{justify-content:center;overflow-wrap:anywhere}.images img{max-width:100%;height:auto;image-rendering:pixelated;display:block;margin:0 auto 4px;border-radius:4px}pre{white-space:pre-wrap;background:var(--card);border-radius:8px;padding:12px}`;
 
 function renderTable({ title, columns, rows }: Table): string {
   const caption = title === undefined ? '' : `<caption>${escapeHtml(title)}</caption>`;
@@ -90,7 +90,8 @@ async function renderImages(images: readonly SampleImage[], size: number): Promi
     const scale = size / Math.max(image.width, image.height);
     const [width, height] = [image.width, image.height].map((n) => Math.max(1, Math.round(n * scale)));
     const text = escapeHtml(caption);
-    return `<figure><img width="${width}" height="${height}" alt="${text}" src="data:image/png;base64,${base64(await encodePng(image))}"><figcaption>${text}</figcaption></figure>`;
+    // A caption may be wider than a small picture.
+    return `<figure style="max-width:${Math.max(220, width + 16)}px"><img width="${width}" height="${height}" alt="${text}" src="data:image/png;base64,${base64(await encodePng(image))}"><figcaption>${text}</figcaption></figure>`;
   });
   return `<div class="images">${(await Promise.all(shown)).join('')}</div>`;
 }
