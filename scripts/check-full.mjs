@@ -15,7 +15,11 @@ const steps = [
     args: [...vitest, ...['ops', 'nn', 'autograd', 'graph', 'parity'].map((area) => `packages/core/test/${area}`)],
     env: native,
   },
-  { name: 'training and checkpoints as native code', args: [...vitest, 'packages/core/test/train', 'packages/core/test/optim'], env: native },
+  {
+    name: 'training and checkpoints as native code',
+    args: [...vitest, 'packages/core/test/train', 'packages/core/test/optim'],
+    env: native,
+  },
   { name: 'Fashion-MNIST', args: ['examples/digits/dist/main.js', '--data', 'fashion-mnist', '--json'] },
   { name: 'soak', args: ['bench/soak.mjs'] },
 ];

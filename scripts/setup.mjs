@@ -98,6 +98,8 @@ async function bundle(project) {
     external: ['node:*'],
     // Node 20 lacks `using`.
     target: 'es2022',
+    // Summaries and errors show the names of classes.
+    keepNames: true,
     sourcemap: true,
     write: false,
     logLevel: 'warning',

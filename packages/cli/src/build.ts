@@ -20,12 +20,6 @@ export async function guarded<T>(run: LoadedRun, make: () => T | Promise<T>): Pr
   }
 }
 
-export interface Built {
-  readonly net: AnyNet;
-  readonly data: AnyData;
-  close(): Promise<void>;
-}
-
 /** The network with its first weights, a function of the seed. */
 export async function buildNet(run: LoadedRun): Promise<AnyNet> {
   if (run.definition.deterministic !== false) deterministic(true);
@@ -47,7 +41,7 @@ export async function openRunData(
 /** A model for evaluation and prediction: without what only training needs. */
 export async function modelForUse(run: LoadedRun, net: AnyNet): Promise<AnyModel> {
   const { ema: _, schedule: __, ...options } = await guarded(run, () => run.definition.compile(run.options));
-  return guarded(run, () => new Model(net).compile(options));
+  return guarded(run, () => new Model<readonly unknown[], unknown, unknown>(net).compile(options));
 }
 
 /** What the training left about its data, from the folder of the checkpoint or above it. */
@@ -89,7 +83,10 @@ interface Batches {
 }
 
 /** One batch of a part of the data as inputs and targets; `dispose` frees it. Null where it has none. */
-export async function firstBatch(data: AnyData, source: Source): Promise<{ readonly pair: Pair<unknown, unknown>; dispose(): void } | null> {
+export async function firstBatch(
+  data: AnyData,
+  source: Source,
+): Promise<{ readonly pair: Pair<unknown, unknown>; dispose(): void } | null> {
   if ('x' in source && 'y' in source) {
     const size = source.batchSize ?? 32;
     const cut = (t: Tensor): Tensor => t.slice([[0, Math.min(size, t.shape[0] ?? 1)]]);
@@ -116,7 +113,12 @@ export async function exampleInputs(run: LoadedRun, open: () => Promise<AnyData>
   const data = await open();
   const source = data.train ?? data.validation ?? data.test;
   const batch = source === undefined ? null : await firstBatch(data, source);
-  if (batch === null) throw new ConfigError({ file: run.file, message: 'the data has no batch to take the shapes from.', fix: 'Give example: () => [1, ...shape].' });
+  if (batch === null)
+    throw new ConfigError({
+      file: run.file,
+      message: 'the data has no batch to take the shapes from.',
+      fix: 'Give example: () => [1, ...shape].',
+    });
   const specs = tensorsIn(batch.pair[0]).map(specOf);
   batch.dispose();
   return specs;

@@ -5,7 +5,7 @@ import { TriremeError } from 'trireme';
 import { loadSafetensors } from 'trireme/io';
 import type { AnyModule, Module } from 'trireme/nn';
 import { EMA } from 'trireme/optim';
-import { type CheckpointEntry, CheckpointStore, type LoadedCheckpoint } from 'trireme/train';
+import { type CheckpointEntry, CheckpointStore, type LoadedCheckpoint, lessIsBetter } from 'trireme/train';
 import { disposeAll } from './build.js';
 import { ConfigError } from './errors.js';
 import type { LoadedRun } from './load.js';
@@ -27,24 +27,38 @@ const kindOf = (path: string): Promise<'file' | 'folder' | null> =>
   );
 
 /** The checkpoint with the best measure of whole epochs. */
-export function bestOf(entries: readonly CheckpointEntry[], { monitor, mode }: { readonly monitor?: string; readonly mode?: 'min' | 'max' } = {}): CheckpointEntry | null {
+export function bestOf(
+  entries: readonly CheckpointEntry[],
+  { monitor, mode }: { readonly monitor?: string; readonly mode?: 'min' | 'max' } = {},
+): CheckpointEntry | null {
   const whole = entries.filter((entry) => entry.epochEnd);
   const name = monitor ?? (whole.some((entry) => Object.hasOwn(entry.metrics, 'valLoss')) ? 'valLoss' : 'loss');
-  const less = (mode ?? (/loss|error|perplexity|mae|mse|rmse|cer|wer|distance/i.test(name) ? 'min' : 'max')) === 'min';
-  const ranked = whole.filter((entry) => Number.isFinite(entry.metrics[name])).sort((a, b) => (less ? 1 : -1) * (a.metrics[name] - b.metrics[name]));
+  const less = (mode ?? (lessIsBetter(name) ? 'min' : 'max')) === 'min';
+  const ranked = whole
+    .filter((entry) => Number.isFinite(entry.metrics[name]))
+    .sort((a, b) => (less ? 1 : -1) * (a.metrics[name] - b.metrics[name]));
   return ranked[0] ?? null;
 }
 
 /** The checkpoint that `--checkpoint` names, or its weights alone. */
-async function find(run: LoadedRun, wanted: string | undefined): Promise<{ readonly path: string; readonly loaded: LoadedCheckpoint | null }> {
+async function find(
+  run: LoadedRun,
+  wanted: string | undefined,
+): Promise<{ readonly path: string; readonly loaded: LoadedCheckpoint | null }> {
   const own = checkpointFolder(run.output);
-  const fromStore = async (folder: string, which: 'last' | 'best' | { readonly name: string }): Promise<{ path: string; loaded: LoadedCheckpoint } | null> => {
+  const fromStore = async (
+    folder: string,
+    which: 'last' | 'best' | { readonly name: string },
+  ): Promise<{ path: string; loaded: LoadedCheckpoint } | null> => {
     const store = await CheckpointStore.open(folder);
     if (which === 'last') {
       const loaded = await store.loadLast();
       return loaded && { path: join(folder, loaded.entry.name), loaded };
     }
-    const entry = which === 'best' ? bestOf(store.checkpoints, run.definition.checkpoint) : (store.checkpoints.find((c) => c.name === which.name) ?? null);
+    const entry =
+      which === 'best'
+        ? bestOf(store.checkpoints, run.definition.checkpoint)
+        : (store.checkpoints.find((c) => c.name === which.name) ?? null);
     return entry && { path: join(folder, entry.name), loaded: await store.load(entry) };
   };
   if (wanted === undefined || wanted === 'last' || wanted === 'best') {
@@ -60,7 +74,12 @@ async function find(run: LoadedRun, wanted: string | undefined): Promise<{ reado
   }
   const path = resolve(wanted);
   const kind = await kindOf(path);
-  if (kind === null) throw new ConfigError({ file: wanted, message: 'there is no such file or folder.', expected: 'a checkpoint folder, a .safetensors file, best or last' });
+  if (kind === null)
+    throw new ConfigError({
+      file: wanted,
+      message: 'there is no such file or folder.',
+      expected: 'a checkpoint folder, a .safetensors file, best or last',
+    });
   if (kind === 'file') return { path, loaded: null };
   for (const [folder, which] of [
     [path, 'last'],
@@ -102,7 +121,8 @@ export async function restore(run: LoadedRun, net: Module<readonly unknown[], un
     }
     return { path, epoch: entry.epoch, step: entry.step };
   } catch (error) {
-    if (error instanceof TriremeError) throw new ConfigError({ file: wanted ?? run.output, message: `the checkpoint does not fit: ${error.message}` }, error);
+    if (error instanceof TriremeError)
+      throw new ConfigError({ file: wanted ?? run.output, message: `the checkpoint does not fit: ${error.message}` }, error);
     throw error;
   }
 }

@@ -68,7 +68,10 @@ async function importScript(file: string): Promise<AnyDefinition> {
   if (!isRun(run)) {
     throw new ConfigError({
       file,
-      message: run === undefined ? 'has no default export.' : `exports ${typeof run === 'object' ? 'an object' : `a ${typeof run}`} by default, which is no run.`,
+      message:
+        run === undefined
+          ? 'has no default export.'
+          : `exports ${typeof run === 'object' ? 'an object' : `a ${typeof run}`} by default, which is no run.`,
       expected: "export default defineRun({ ... }), with defineRun from '@trireme/cli'",
     });
   }
@@ -118,16 +121,24 @@ function resolvedText(data: object): string {
 /** @throws UsageError, ConfigError */
 export async function loadRun(given: string, load: LoadOptions): Promise<LoadedRun> {
   const file = resolve(given);
-  if (!existsSync(file)) throw new ConfigError({ file: given, message: 'there is no such file.', expected: 'a script or a configuration file' });
+  if (!existsSync(file))
+    throw new ConfigError({ file: given, message: 'there is no such file.', expected: 'a script or a configuration file' });
   if (statSync(file).isDirectory()) {
     const inside = join(file, 'config.yaml');
     if (existsSync(inside)) return loadRun(inside, load);
-    throw new ConfigError({ file: given, message: 'is a folder without config.yaml.', expected: 'a script, a configuration file, or the output folder of a training' });
+    throw new ConfigError({
+      file: given,
+      message: 'is a folder without config.yaml.',
+      expected: 'a script, a configuration file, or the output folder of a training',
+    });
   }
   const ending = extname(file);
   if (scripts.includes(ending)) return loadScript(file, load, [], {});
   if (!documents.includes(ending)) {
-    throw new UsageError(`${given} is no script and no configuration`, `Known are files ending in ${[...scripts, ...documents].join(', ')}.`);
+    throw new UsageError(
+      `${given} is no script and no configuration`,
+      `Known are files ending in ${[...scripts, ...documents].join(', ')}.`,
+    );
   }
   const document = ConfigDocument.read(file);
   const isScript = document.root.entries().some(({ key }) => key === 'run');

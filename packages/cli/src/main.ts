@@ -1,2 +1,8 @@
 #!/usr/bin/env node
-export {};
+/** The `trireme` command. */
+import process from 'node:process';
+import { runCommandLine } from './cli.js';
+
+process.exitCode = await runCommandLine(process.argv.slice(2));
+// A script may have left something open; the work is done.
+setTimeout(() => process.exit(), 2000).unref();

@@ -17,13 +17,20 @@ const isMap = (value: unknown): value is Options => typeof value === 'object' &&
 function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
-  return typeof value === 'object' ? 'a map' : { string: 'a text', number: 'a number', boolean: 'true or false' }[typeof value as string] ?? typeof value;
+  return typeof value === 'object'
+    ? 'a map'
+    : ({ string: 'a text', number: 'a number', boolean: 'true or false' }[typeof value as string] ?? typeof value);
 }
 
 /** The value as the type of the default; the default null takes anything. */
 function convert(before: OptionValue, value: unknown, { path, from }: Override): OptionValue {
   const wrong = (): never => {
-    throw new ConfigError({ file: from, key: formatPath(path), message: `is ${JSON.stringify(value)}.`, expected: `${kindOf(before)}, as the default ${JSON.stringify(before)}` });
+    throw new ConfigError({
+      file: from,
+      key: formatPath(path),
+      message: `is ${JSON.stringify(value)}.`,
+      expected: `${kindOf(before)}, as the default ${JSON.stringify(before)}`,
+    });
   };
   if (before === null) return value as OptionValue;
   // YAML reads 1.10 or true as what they look like; an option of text takes them as text.
@@ -36,7 +43,10 @@ function convert(before: OptionValue, value: unknown, { path, from }: Override):
   }
   if (isMap(before)) {
     if (!isMap(value)) return wrong();
-    return Object.entries(value).reduce<Options>((all, [key, item]) => applyOption(all, { path: [...path, key], value: item, from }, [key]), before);
+    return Object.entries(value).reduce<Options>(
+      (all, [key, item]) => applyOption(all, { path: [...path, key], value: item, from }, [key]),
+      before,
+    );
   }
   return kindOf(value) === kindOf(before) ? (value as OptionValue) : wrong();
 }
@@ -57,9 +67,17 @@ function applyOption(options: Options, override: Override, rest: KeyPath = overr
   if (isMap(before)) return { ...options, [key]: applyOption(before, override, more) };
   if (Array.isArray(before) && more.length === 1 && typeof more[0] === 'number' && more[0] < before.length) {
     const index = more[0];
-    return { ...options, [key]: (before as readonly OptionValue[]).map((item, i) => (i === index ? convert(item, override.value, override) : item)) };
+    return {
+      ...options,
+      [key]: (before as readonly OptionValue[]).map((item, i) => (i === index ? convert(item, override.value, override) : item)),
+    };
   }
-  throw new ConfigError({ file: override.from, key: formatPath(override.path), message: `${key} is ${kindOf(before)}.`, expected: 'a map on the way' });
+  throw new ConfigError({
+    file: override.from,
+    key: formatPath(override.path),
+    message: `${key} is ${kindOf(before)}.`,
+    expected: 'a map on the way',
+  });
 }
 
 /** The defaults with the changes. @throws ConfigError for unknown names and values of another type */

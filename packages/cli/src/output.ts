@@ -1,6 +1,7 @@
 /** Where words and results go. */
-import process from 'node:process';
+
 import { Console } from 'node:console';
+import process from 'node:process';
 
 export interface Output {
   readonly json: boolean;
@@ -30,6 +31,11 @@ export function makeOutput(json: boolean): Output {
 /** Rows in columns as wide as their widest cell; cells of the last column may have any length. */
 export function columns(rows: readonly (readonly string[])[], indent = ''): string {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, i) => { widths[i] = Math.max(widths[i] ?? 0, cell.length); });
-  return rows.map((row) => `${indent}${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] + 2))).join('')}`.trimEnd()).join('\n');
+  for (const row of rows)
+    row.forEach((cell, i) => {
+      widths[i] = Math.max(widths[i] ?? 0, cell.length);
+    });
+  return rows
+    .map((row) => `${indent}${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] + 2))).join('')}`.trimEnd())
+    .join('\n');
 }

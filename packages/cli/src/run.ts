@@ -82,7 +82,8 @@ export interface RunDefinition<O extends Options, Args extends readonly unknown[
   readonly output?: string;
   net(options: O): Module<Args, Out> | Promise<Module<Args, Out>>;
   data(context: DataContext<O>): RunData<InputsOf<Args>, Target, B> | Promise<RunData<InputsOf<Args>, Target, B>>;
-  compile(options: O): CompileOptions<Args, Out, Target>;
+  /** The network alone decides about `Out`. */
+  compile(options: O): CompileOptions<Args, NoInfer<Out>, Target>;
   /** Epochs from one validation to the next. */
   readonly validateEvery?: number;
   /** Beside those of the command (progress, checkpoints, logs, report, an end when the loss is NaN). */
@@ -103,7 +104,7 @@ export interface RunDefinition<O extends Options, Args extends readonly unknown[
 /** Any run, after its types have done their work. */
 export type AnyDefinition = RunDefinition<Options, readonly unknown[], unknown, unknown, unknown>;
 export type AnyModel = Model<readonly unknown[], unknown, unknown>;
-export type AnyData = RunData<unknown, unknown, unknown>;
+export type AnyData = RunData<InputsOf<readonly unknown[]>, unknown, unknown>;
 
 const mark = Symbol.for('@trireme/cli.run');
 
@@ -123,7 +124,7 @@ export interface Run {
  *     compile: ({ lr }) => ({ optimizer: (p) => new AdamW(p, { lr }), loss: crossEntropy, metrics: [new Accuracy()] }),
  *   });
  */
-export function defineRun<const O extends Options, Args extends readonly unknown[], Out, Target, B>(
+export function defineRun<O extends Options, Args extends readonly unknown[], Out, Target, B>(
   definition: RunDefinition<O, Args, Out, Target, B>,
 ): Run {
   return Object.assign({ definition: definition as unknown as AnyDefinition }, { [mark]: Module });

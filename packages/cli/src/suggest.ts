@@ -30,7 +30,8 @@ export function nearest(name: string, known: Iterable<string>): string | null {
     const shorter = Math.min(wanted.length, other.length);
     const begins = shorter >= 3 && (other.startsWith(wanted) || wanted.startsWith(other));
     const d = begins ? Math.min(distance(wanted, other), 1.5) : distance(wanted, other);
-    if (d < least && (begins || d <= Math.max(1, Math.floor(Math.max(wanted.length, other.length) / 3)))) {
+    const longer = Math.max(wanted.length, other.length);
+    if (d < least && (begins || d <= (longer < 3 ? 0 : Math.max(1, Math.floor(longer / 3))))) {
       least = d;
       best = candidate;
     }

@@ -1,6 +1,6 @@
 /** The layers that a configuration can name: all of `trireme/nn` that take one tensor and give one. */
 import * as nn from 'trireme/nn';
-import { type Catalog, build, type Entry, named, type Named, optionClass, plainClass } from '../config/named.js';
+import { build, type Catalog, type Entry, type Named, named, optionClass, plainClass } from '../config/named.js';
 import {
   amounts,
   choice,
@@ -65,17 +65,37 @@ const sequential: Entry<Layer> = {
 
 export const layers: Catalog<Layer> = {
   Sequential: sequential,
-  Linear: optionClass(nn.Linear, [['inFeatures', count], ['outFeatures', count]], { bias: flag }),
+  Linear: optionClass(
+    nn.Linear,
+    [
+      ['inFeatures', count],
+      ['outFeatures', count],
+    ],
+    { bias: flag },
+  ),
   Identity: plainClass(nn.Identity, []),
-  Flatten: plainClass(nn.Flatten, [['startDim', integer], ['endDim', integer]]),
-  Unflatten: plainClass(nn.Unflatten, [['dim', integer], ['shape', list(integer, { min: 1 })]]),
-  Embedding: optionClass(nn.Embedding, [['numEmbeddings', count], ['embeddingDim', count]], {
-    paddingIdx: nullable(integer),
-    maxNorm: nullable(positive),
-    normType: positive,
-    scaleGradByFreq: flag,
-    sparse: flag,
-  }),
+  Flatten: plainClass(nn.Flatten, [
+    ['startDim', integer],
+    ['endDim', integer],
+  ]),
+  Unflatten: plainClass(nn.Unflatten, [
+    ['dim', integer],
+    ['shape', list(integer, { min: 1 })],
+  ]),
+  Embedding: optionClass(
+    nn.Embedding,
+    [
+      ['numEmbeddings', count],
+      ['embeddingDim', count],
+    ],
+    {
+      paddingIdx: nullable(integer),
+      maxNorm: nullable(positive),
+      normType: positive,
+      scaleGradByFreq: flag,
+      sparse: flag,
+    },
+  ),
 
   Conv1d: optionClass(nn.Conv1d, channels, conv),
   Conv2d: optionClass(nn.Conv2d, channels, conv),
@@ -108,7 +128,14 @@ export const layers: Catalog<Layer> = {
   InstanceNorm3d: optionClass(nn.InstanceNorm3d, features, running),
   LayerNorm: optionClass(nn.LayerNorm, [['normalizedShape', sizes]], { eps: positive, elementwiseAffine: flag, bias: flag }),
   RMSNorm: optionClass(nn.RMSNorm, [['normalizedShape', sizes]], { eps: nullable(positive), elementwiseAffine: flag }),
-  GroupNorm: optionClass(nn.GroupNorm, [['numGroups', count], ['numChannels', count]], { eps: positive, affine: flag }),
+  GroupNorm: optionClass(
+    nn.GroupNorm,
+    [
+      ['numGroups', count],
+      ['numChannels', count],
+    ],
+    { eps: positive, affine: flag },
+  ),
   LocalResponseNorm: optionClass(nn.LocalResponseNorm, [['size', count]], { alpha: number, beta: number, k: number }),
 
   Dropout: plainClass(nn.Dropout, probability),
@@ -121,8 +148,14 @@ export const layers: Catalog<Layer> = {
   ReLU: plainClass(nn.ReLU, []),
   ReLU6: plainClass(nn.ReLU6, []),
   LeakyReLU: plainClass(nn.LeakyReLU, [['negativeSlope', number]]),
-  PReLU: plainClass(nn.PReLU, [['numParameters', count], ['initial', number]]),
-  RReLU: plainClass(nn.RReLU, [['lower', number], ['upper', number]]),
+  PReLU: plainClass(nn.PReLU, [
+    ['numParameters', count],
+    ['initial', number],
+  ]),
+  RReLU: plainClass(nn.RReLU, [
+    ['lower', number],
+    ['upper', number],
+  ]),
   GELU: optionClass(nn.GELU, [], { approximate: choice('none', 'tanh') }),
   SiLU: plainClass(nn.SiLU, []),
   Mish: plainClass(nn.Mish, []),
@@ -138,10 +171,16 @@ export const layers: Catalog<Layer> = {
   Sigmoid: plainClass(nn.Sigmoid, []),
   LogSigmoid: plainClass(nn.LogSigmoid, []),
   Tanh: plainClass(nn.Tanh, []),
-  Hardtanh: plainClass(nn.Hardtanh, [['minVal', number], ['maxVal', number]]),
+  Hardtanh: plainClass(nn.Hardtanh, [
+    ['minVal', number],
+    ['maxVal', number],
+  ]),
   Hardswish: plainClass(nn.Hardswish, []),
   Hardsigmoid: plainClass(nn.Hardsigmoid, []),
-  Threshold: plainClass(nn.Threshold, [['threshold', number], ['value', number]]),
+  Threshold: plainClass(nn.Threshold, [
+    ['threshold', number],
+    ['value', number],
+  ]),
   Softmax: plainClass(nn.Softmax, dim),
   Softmin: plainClass(nn.Softmin, dim),
   LogSoftmax: plainClass(nn.LogSoftmax, dim),

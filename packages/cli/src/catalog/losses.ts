@@ -22,7 +22,10 @@ function withTensors<T>(entry: Entry<T>, ...names: readonly string[]): Entry<T> 
 }
 
 export const losses: Catalog<nn.Module<[Tensor, Tensor]>> = {
-  CrossEntropyLoss: withTensors(optionClass(nn.CrossEntropyLoss, [], { ...reduced, labelSmoothing: share, ignoreIndex: integer, weight: vector }), 'weight'),
+  CrossEntropyLoss: withTensors(
+    optionClass(nn.CrossEntropyLoss, [], { ...reduced, labelSmoothing: share, ignoreIndex: integer, weight: vector }),
+    'weight',
+  ),
   NLLLoss: withTensors(optionClass(nn.NLLLoss, [], { ...reduced, ignoreIndex: integer, weight: vector }), 'weight'),
   FocalLoss: withTensors(optionClass(nn.FocalLoss, [], { ...reduced, gamma: notNegative, ignoreIndex: integer, alpha: vector }), 'alpha'),
   SigmoidFocalLoss: optionClass(nn.SigmoidFocalLoss, [], { ...reduced, alpha: nullable(share), gamma: notNegative }),
@@ -44,6 +47,4 @@ export const losses: Catalog<nn.Module<[Tensor, Tensor]>> = {
   MultiMarginLoss: optionClass(nn.MultiMarginLoss, [], { ...reduced, p: null, margin: number, weight: null }),
 };
 
-export const loss = named('loss', losses, (name) =>
-  Object.hasOwn(losses, `${name}Loss`) ? `Did you mean ${name}Loss?` : undefined,
-);
+export const loss = named('loss', losses, (name) => (Object.hasOwn(losses, `${name}Loss`) ? `Did you mean ${name}Loss?` : undefined));

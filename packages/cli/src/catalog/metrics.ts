@@ -1,7 +1,7 @@
 /** The metrics that a configuration can name: those that compare an output with a target. */
 import * as metrics from 'trireme/metrics';
 import { type Catalog, named, optionClass, plainClass } from '../config/named.js';
-import { choice, count, flag, integer, notNegative, number, positive } from '../config/schema.js';
+import { choice, count, integer, number, positive } from '../config/schema.js';
 
 const counts = {
   task: choice('multiclass', 'binary', 'multilabel'),

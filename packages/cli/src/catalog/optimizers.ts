@@ -19,7 +19,10 @@ function optimizerOf<O extends optim.OptimizerOptions>(
   type: new (parameters: Iterable<Tensor>, options: O) => unknown,
   options: OptionSchemas<O>,
 ): Entry<MakeOptimizer> {
-  const make = (given: O): MakeOptimizer => (parameters) => new type(parameters, given) as optim.AnyOptimizer;
+  const make =
+    (given: O): MakeOptimizer =>
+    (parameters) =>
+      new type(parameters, given) as optim.AnyOptimizer;
   return optionCall<[O], MakeOptimizer>(make, 1, [] as never, options as never, ['lr'] as never);
 }
 
@@ -32,14 +35,28 @@ export const optimizers: Catalog<MakeOptimizer> = {
   Adamax: optimizerOf<optim.AdamaxOptions>(optim.Adamax, variant),
   NAdam: optimizerOf<optim.NAdamOptions>(optim.NAdam, { ...variant, momentumDecay: notNegative }),
   RAdam: optimizerOf<optim.AdamVariantOptions>(optim.RAdam, variant),
-  Adagrad: optimizerOf<optim.AdagradOptions>(optim.Adagrad, { ...base, ...eps, ...decay, lrDecay: notNegative, initialAccumulatorValue: notNegative }),
+  Adagrad: optimizerOf<optim.AdagradOptions>(optim.Adagrad, {
+    ...base,
+    ...eps,
+    ...decay,
+    lrDecay: notNegative,
+    initialAccumulatorValue: notNegative,
+  }),
   Adadelta: optimizerOf<optim.AdadeltaOptions>(optim.Adadelta, { ...base, ...eps, ...decay, rho: share }),
   RMSProp: optimizerOf<optim.RMSPropOptions>(optim.RMSProp, { ...base, ...eps, ...decay, ...momentum, alpha: share, centered: flag }),
   ASGD: optimizerOf<optim.ASGDOptions>(optim.ASGD, { ...base, ...decay, lambd: notNegative, alpha: number, t0: notNegative }),
   Rprop: optimizerOf<optim.RpropOptions>(optim.Rprop, { ...base, etas: pair(positive), stepSizes: pair(positive) }),
   Lion: optimizerOf<optim.LionOptions>(optim.Lion, { ...base, ...betas, ...decay }),
   LAMB: optimizerOf<optim.LAMBOptions>(optim.LAMB, { ...base, ...betas, ...eps, ...decay }),
-  LARS: optimizerOf<optim.LARSOptions>(optim.LARS, { ...base, ...momentum, ...eps, ...decay, dampening: share, nesterov: flag, trustCoefficient: positive }),
+  LARS: optimizerOf<optim.LARSOptions>(optim.LARS, {
+    ...base,
+    ...momentum,
+    ...eps,
+    ...decay,
+    dampening: share,
+    nesterov: flag,
+    trustCoefficient: positive,
+  }),
   Adafactor: optimizerOf<optim.AdafactorOptions>(optim.Adafactor, { ...base, ...decay, beta2Decay: number, d: positive, eps: null }),
 };
 

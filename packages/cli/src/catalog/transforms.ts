@@ -1,7 +1,22 @@
 /** The transforms of pictures that a configuration can name. */
 import * as vision from 'trireme/data/vision';
-import { type Catalog, named, optionCall, plainCall } from '../config/named.js';
-import { choice, count, either, flag, list, notNegative, number, numberIn, numberOrRange, pair, positive, range, share, sizeOrPair } from '../config/schema.js';
+import { type Catalog, named, optionCall } from '../config/named.js';
+import {
+  choice,
+  count,
+  either,
+  flag,
+  list,
+  notNegative,
+  number,
+  numberIn,
+  numberOrRange,
+  pair,
+  positive,
+  range,
+  share,
+  sizeOrPair,
+} from '../config/schema.js';
 
 const byte = numberIn({ min: 0, max: 255 });
 const fill = either(byte, list(byte, { min: 1 }));
@@ -49,7 +64,12 @@ export const transformFunctions: Catalog<vision.Transform> = {
   solarize: optionCall(vision.solarize, 1, [['threshold', byte]], chance),
   invert: optionCall(vision.invert, 0, [], chance),
   gaussianBlur: optionCall(vision.gaussianBlur, 0, [], { sigma: either(positive, pair(positive)), kernelSize: count, p: share }),
-  randomErasing: optionCall(vision.randomErasing, 0, [], { p: share, scale: pair(share), ratio: pair(positive), fill: either(choice('noise'), fill) }),
+  randomErasing: optionCall(vision.randomErasing, 0, [], {
+    p: share,
+    scale: pair(share),
+    ratio: pair(positive),
+    fill: either(choice('noise'), fill),
+  }),
   cutout: optionCall(vision.cutout, 1, [['size', count]], { holes: count, fill, p: share }),
   randAugment: optionCall(vision.randAugment, 0, [], { ...warp, numOps: count, magnitude: notNegative, bins: count }),
   trivialAugment: optionCall(vision.trivialAugment, 0, [], { ...warp, bins: count }),

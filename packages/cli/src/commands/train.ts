@@ -28,7 +28,7 @@ import { checkShapes } from '../config/definition.js';
 import { ConfigError, exitCodes, Interrupted, UsageError } from '../errors.js';
 import type { LoadedRun } from '../load.js';
 import type { Output } from '../output.js';
-import type { AnyData } from '../run.js';
+import type { AnyData, AnyModel } from '../run.js';
 import { onInterrupt } from '../session.js';
 
 export interface TrainFlags {
@@ -82,11 +82,16 @@ function callbacksOf(run: LoadedRun, own: readonly Callback[], graph: readonly E
   return [...own, ...others.filter((callback) => !own.some((mine) => mine.constructor === callback.constructor))];
 }
 
-async function shapesOf(run: LoadedRun, net: Module<readonly unknown[], unknown>, data: AnyData): Promise<readonly ExampleInput[] | undefined> {
+async function shapesOf(
+  run: LoadedRun,
+  net: Module<readonly unknown[], unknown>,
+  data: AnyData,
+): Promise<readonly ExampleInput[] | undefined> {
   const { source } = run;
   if (source === null) return run.definition.example === undefined ? undefined : exampleInputs(run, async () => data);
   const batch = data.train === undefined ? null : await firstBatch(data, data.train);
-  if (batch === null) throw new ConfigError(source.document.find(['data']).problem('there is no batch to train on.', 'more items, or dropLast: false'));
+  if (batch === null)
+    throw new ConfigError(source.document.find(['data']).problem('there is no batch to train on.', 'more items, or dropLast: false'));
   try {
     const [input, target] = batch.pair as readonly [Tensor, Tensor];
     checkShapes(source.document, source.config, net as unknown as Module, [input, target]);
@@ -94,6 +99,14 @@ async function shapesOf(run: LoadedRun, net: Module<readonly unknown[], unknown>
   } finally {
     batch.dispose();
   }
+}
+
+/** The weights at the end, the averaged ones where there are averages. */
+async function saveWeights(run: LoadedRun, model: AnyModel): Promise<void> {
+  const averaged = run.definition.compile(run.options).ema !== undefined;
+  if (averaged) model.swapAverages();
+  await model.save(weightsFile(run.output), new Map([['run', run.name]]));
+  if (averaged) model.swapAverages();
 }
 
 export async function train(run: LoadedRun, flags: TrainFlags, output: Output): Promise<number> {
@@ -107,8 +120,9 @@ export async function train(run: LoadedRun, flags: TrainFlags, output: Output): 
     const net = await buildNet(run);
     data = await openRunData(run, { parts: ['train', 'validation', 'test'], facts: null, signal });
     const { train: batches, validation, test, toTensors, facts } = data;
-    if (batches === undefined) throw new ConfigError({ file: run.file, key: 'data', message: 'there is no training data.', expected: '{ train, ... }' });
-    const model = await guarded(run, () => new Model(net).compile(definition.compile(options)));
+    if (batches === undefined)
+      throw new ConfigError({ file: run.file, key: 'data', message: 'there is no training data.', expected: '{ train, ... }' });
+    const model = await guarded(run, () => new Model<readonly unknown[], unknown, unknown>(net).compile(definition.compile(options)));
     const shapes = await guarded(run, () => shapesOf(run, net, data as AnyData));
     signal.throwIfAborted();
 
@@ -120,36 +134,52 @@ export async function train(run: LoadedRun, flags: TrainFlags, output: Output): 
 
     const own = definition.callbacks?.({ options, output: run.output }) ?? [];
     const checkpoint =
-      own.find((callback) => callback instanceof ModelCheckpoint) ?? new ModelCheckpoint({ ...definition.checkpoint, directory: checkpointFolder(run.output) });
+      own.find((callback) => callback instanceof ModelCheckpoint) ??
+      new ModelCheckpoint({ ...definition.checkpoint, directory: checkpointFolder(run.output) });
     let lossNow = 0;
     let resumed: { readonly epoch: number; readonly step: number } | null = null;
     const watch: Callback = {
       name: 'command',
-      onTrainBegin: (state) => void ({ resumed } = state),
-      onBatchEnd: (_, { loss }) => void (lossNow = loss),
+      onTrainBegin: (state) => {
+        resumed = state.resumed;
+      },
+      onBatchEnd: (_, { loss }) => {
+        lossNow = loss;
+      },
     };
     const callbacks = [...callbacksOf(run, own, shapes), ...(own.includes(checkpoint) ? [] : [checkpoint]), watch];
     const parameters = net.parameters().reduce((n, p) => n + p.numel, 0);
     const machine = describeMachine();
-    output.say(`${run.name}: ${parameters.toLocaleString('en')} parameters, ${epochs} epochs, ${machine.tier}, ${machine.threads} threads, seed ${seed}`);
+    output.say(
+      `${run.name}: ${parameters.toLocaleString('en')} parameters, ${epochs} epochs, ${machine.tier}, ${machine.threads} threads, seed ${seed}`,
+    );
     begun = true;
     const resume = flags.resume ? checkpoint.directory : false;
-    const fitted: History = await model.fit(batches, { epochs, validation, validateEvery: definition.validateEvery, callbacks, signal, seed, resume, toTensors });
-    const averaged = definition.compile(options).ema !== undefined;
-    if (averaged) model.swapAverages();
-    await model.save(weightsFile(run.output), new Map([['run', run.name]]));
-    if (averaged) model.swapAverages();
-    const held = test === undefined ? null : await model.evaluate(test, { toTensors, signal });
+    const fitted: History = await model.fit(batches, {
+      epochs,
+      validation,
+      validateEvery: definition.validateEvery,
+      callbacks,
+      signal,
+      seed,
+      resume,
+      toTensors,
+    });
+    // Weights that have become NaN are not worth keeping: those of the run before stay, if there are any.
+    const diverged = !Number.isFinite(lossNow);
+    if (!diverged) await saveWeights(run, model);
+    const held = test === undefined || diverged ? null : await model.evaluate(test, { toTensors, signal });
 
     const last = fitted.epochs[fitted.epochs.length - 1];
     const best = bestOf(checkpoint.checkpoints, definition.checkpoint);
-    const diverged = !Number.isFinite(lossNow);
-    output.say(`${fitted.outcome}${fitted.reason === null ? '' : `: ${fitted.reason}`} after ${fitted.epochs.length} epochs, ${formatDuration(fitted.seconds)}`);
+    output.say(
+      `${fitted.outcome}${fitted.reason === null ? '' : `: ${fitted.reason}`} after ${fitted.epochs.length} epochs, ${formatDuration(fitted.seconds)}`,
+    );
     if (last) output.say(`last epoch   ${list(last.metrics)}`);
     if (best && last && best.epoch !== last.epoch) output.say(`best epoch   ${best.epoch}: ${list(best.metrics)}`);
     if (held) output.say(`test         ${list(held)}`);
     const report = join(run.output, 'report.html');
-    output.say(`weights      ${here(weightsFile(run.output))}`);
+    if (!diverged) output.say(`weights      ${here(weightsFile(run.output))}`);
     if (definition.log?.report !== false) output.say(`report       ${here(report)}`);
     output.result({
       command: 'train',
@@ -168,7 +198,7 @@ export async function train(run: LoadedRun, flags: TrainFlags, output: Output): 
       seed,
       machine,
       output: run.output,
-      weights: weightsFile(run.output),
+      weights: diverged ? null : weightsFile(run.output),
       checkpoints: checkpoint.directory,
     });
     model.dispose();

@@ -1,6 +1,7 @@
 /** `trireme eval`, `predict` and `summary` */
-import process from 'node:process';
+
 import { relative } from 'node:path';
+import process from 'node:process';
 import { formatNumber, summary } from 'trireme/train';
 import { buildNet, exampleInputs, guarded, modelForUse, openRunData, readFacts } from '../build.js';
 import { restore } from '../checkpoints.js';
@@ -29,15 +30,32 @@ export async function evaluate(
     const name = part ?? (data.test === undefined ? 'validation' : 'test');
     const source = data[name];
     if (source === undefined) {
-      throw new ConfigError({ file: run.file, key: 'data', message: `there is no ${part ?? 'test or validation'} data.`, fix: 'Name the part to evaluate: --part train.' });
+      throw new ConfigError({
+        file: run.file,
+        key: 'data',
+        message: `there is no ${part ?? 'test or validation'} data.`,
+        fix: 'Name the part to evaluate: --part train.',
+      });
     }
     const model = await modelForUse(run, net);
     const started = performance.now();
     const metrics = await model.evaluate(source, { toTensors: data.toTensors, signal });
     const seconds = (performance.now() - started) / 1000;
-    output.say(`${run.name} on ${name} data, ${here(restored.path)}${restored.epoch === null ? '' : ` (epoch ${restored.epoch}, step ${restored.step})`}`);
+    output.say(
+      `${run.name} on ${name} data, ${here(restored.path)}${restored.epoch === null ? '' : ` (epoch ${restored.epoch}, step ${restored.step})`}`,
+    );
     output.say(columns(Object.entries(metrics).map(([key, value]) => [key, formatNumber(value)])));
-    output.result({ command: 'eval', ok: true, name: run.name, part: name, metrics, checkpoint: restored.path, epoch: restored.epoch, step: restored.step, seconds: Number(seconds.toFixed(3)) });
+    output.result({
+      command: 'eval',
+      ok: true,
+      name: run.name,
+      part: name,
+      metrics,
+      checkpoint: restored.path,
+      epoch: restored.epoch,
+      step: restored.step,
+      seconds: Number(seconds.toFixed(3)),
+    });
     model.dispose();
     return exitCodes.done;
   } finally {
@@ -52,8 +70,14 @@ export async function predict(
   output: Output,
 ): Promise<number> {
   const { definition, options } = run;
-  if (!definition.predict) throw new ConfigError({ file: run.file, message: 'the run does not say how to predict.', fix: 'Give predict: ({ inputs, model }) => ... to defineRun.' });
-  if (inputs.length === 0) throw new UsageError('there is nothing to predict for', 'Name the input files after the script or configuration.');
+  if (!definition.predict)
+    throw new ConfigError({
+      file: run.file,
+      message: 'the run does not say how to predict.',
+      fix: 'Give predict: ({ inputs, model }) => ... to defineRun.',
+    });
+  if (inputs.length === 0)
+    throw new UsageError('there is nothing to predict for', 'Name the input files after the script or configuration.');
   const interruption = onInterrupt(notice);
   try {
     const { signal } = interruption;

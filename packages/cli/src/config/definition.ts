@@ -2,8 +2,8 @@
 import { pathToFileURL } from 'node:url';
 import { type Tensor, TriremeError } from 'trireme';
 import * as nn from 'trireme/nn';
-import { LinearWarmup, ReduceLROnPlateau } from 'trireme/optim';
-import { type CompileOptions, type Schedule, summary } from 'trireme/train';
+import { LinearWarmup } from 'trireme/optim';
+import { type CompileOptions, type Schedule, summary, validationName } from 'trireme/train';
 import { callbackClasses } from '../catalog/callbacks.js';
 import { layers } from '../catalog/layers.js';
 import { losses } from '../catalog/losses.js';
@@ -11,8 +11,9 @@ import { metricClasses } from '../catalog/metrics.js';
 import { optimizers } from '../catalog/optimizers.js';
 import { schedules } from '../catalog/schedules.js';
 import { ConfigError, reasonOf } from '../errors.js';
-import type { AnyDefinition, RunDefinition, Options } from '../run.js';
+import type { AnyDefinition, Options, RunDefinition } from '../run.js';
 import { openData, predictFiles } from '../sources/index.js';
+import { suggestion } from '../suggest.js';
 import type { ConfigDocument, KeyPath } from './document.js';
 import { build, isNamed, plainNamed } from './named.js';
 import type { Config } from './read.js';
@@ -31,7 +32,10 @@ function at<T>(document: ConfigDocument, path: KeyPath, make: () => T): T {
   }
 }
 
-async function importedNet(document: ConfigDocument, { script, export: name, options }: Extract<Config['model'], { readonly script: string }>): Promise<nn.Module> {
+async function importedNet(
+  document: ConfigDocument,
+  { script, export: name, options }: Extract<Config['model'], { readonly script: string }>,
+): Promise<nn.Module> {
   const wrong = (key: string, message: string, expected?: string): ConfigError =>
     new ConfigError(document.find(['model', key]).problem(message, expected));
   let exports: Readonly<Record<string, unknown>>;
@@ -49,7 +53,11 @@ async function importedNet(document: ConfigDocument, { script, export: name, opt
       ? await (made as (o: unknown) => unknown)(options)
       : made;
   if (net instanceof nn.Module) return net as nn.Module;
-  throw wrong('export', `${name} of ${script} gave no module of this copy of trireme.`, 'a function that returns an nn.Module, or a class of one');
+  throw wrong(
+    'export',
+    `${name} of ${script} gave no module of this copy of trireme.`,
+    'a function that returns an nn.Module, or a class of one',
+  );
 }
 
 /** A network with its loss, to follow shapes through both before anything runs. */
@@ -67,12 +75,18 @@ class WithLoss extends nn.Module<[input: Tensor, target: Tensor]> {
 }
 
 /** Follows a batch's shapes through the network and the loss. @throws ConfigError at the layer that does not fit */
-export function checkShapes(document: ConfigDocument, config: Config, net: nn.Module, batch: readonly [input: Tensor, target: Tensor]): void {
+export function checkShapes(
+  document: ConfigDocument,
+  config: Config,
+  net: nn.Module,
+  batch: readonly [input: Tensor, target: Tensor],
+): void {
   const spec = ({ shape, dtype }: Tensor) => ({ shape, dtype });
   const [input, target] = batch;
   const explain = (error: unknown, fallback: KeyPath): unknown => {
     if (!(error instanceof TriremeError)) return error;
-    const index = /^(?:net\.)?(\d+)/.exec(error.layer)?.[1];
+    // `Sequential.3`, and `WithLoss.net.3`.
+    const index = /\.(\d+)/.exec(error.layer)?.[1];
     const path = index === undefined || !Array.isArray(config.model) ? fallback : ['model', Number(index)];
     const shapes = `inputs are ${input.dtype} [${input.shape.join(', ')}], targets ${target.dtype} [${target.shape.join(', ')}]`;
     return new ConfigError({ ...document.find(path).problem(error.message), fix: `The data's ${shapes} (batch first).` }, error);
@@ -91,7 +105,9 @@ export function checkShapes(document: ConfigDocument, config: Config, net: nn.Mo
 
 function compileOptions(document: ConfigDocument, config: Config): CompileOptions<[Tensor], Tensor, Tensor> {
   const { clipGradNorm, clipGradValue, accumulate, autocast, ema, jit } = config;
-  const given = Object.fromEntries(Object.entries({ clipGradNorm, clipGradValue, accumulate, autocast, ema, jit }).filter(([, v]) => v !== undefined));
+  const given = Object.fromEntries(
+    Object.entries({ clipGradNorm, clipGradValue, accumulate, autocast, ema, jit }).filter(([, v]) => v !== undefined),
+  );
   return {
     loss: at(document, ['loss'], () => build(losses, config.loss)),
     optimizer: (parameters) => at(document, ['optimizer'], () => build(optimizers, config.optimizer)(parameters)),
@@ -117,6 +133,26 @@ function scheduleOf(document: ConfigDocument, config: Config, named: NonNullable
   };
 }
 
+/** The measures that are followed are there. */
+function checkMonitors(document: ConfigDocument, config: Config): void {
+  const { data, checkpoint, callbacks, scheduleMonitor } = config;
+  const own = ['loss', ...config.metrics.map((metric) => build(metricClasses, metric).name)];
+  const held = data.validation !== undefined || (data.split?.validation ?? 0) > 0;
+  const known = [...own, ...(held ? own.map(validationName) : [])];
+  const followed: (readonly [KeyPath, unknown])[] = [
+    [['checkpoint', 'monitor'], checkpoint?.monitor],
+    [['scheduleMonitor'], scheduleMonitor],
+    ...callbacks.map(({ name, args }, i) => [['callbacks', i, name, 'monitor'], args.monitor] as const),
+  ];
+  for (const [path, name] of followed) {
+    // Measures with several values are told apart by a dot: f1.0, f1.1.
+    if (typeof name !== 'string' || known.includes(name.split('.')[0])) continue;
+    const fix =
+      !held && name.startsWith('val') ? 'There is no validation data: data.split.validation or data.validation.' : suggestion(name, known);
+    throw new ConfigError(document.find(path).problem(`there is no measure ${name}.`, undefined, fix));
+  }
+}
+
 /** What does not follow from single keys. */
 function checkTogether(document: ConfigDocument, config: Config): void {
   const problem = (path: KeyPath, message: string, expected?: string): never => {
@@ -133,6 +169,7 @@ function checkTogether(document: ConfigDocument, config: Config): void {
   const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
   if (twice >= 0) problem(['callbacks', twice], `${names[twice]} is there twice.`);
   const { data } = config;
+  checkMonitors(document, config);
   if ('text' in data && (data.text === undefined) !== (data.tokenizer === undefined)) {
     problem(['data'], 'text and tokenizer belong together.', 'both of them, or none');
   }

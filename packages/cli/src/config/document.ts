@@ -1,6 +1,6 @@
 /** A YAML file whose values know where they stand. */
 import { readFileSync } from 'node:fs';
-import { Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parse, parseDocument } from 'yaml';
+import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parse, parseDocument } from 'yaml';
 import { ConfigError, type Problem, reasonOf, UsageError } from '../errors.js';
 
 export type KeyPath = readonly (string | number)[];
@@ -121,11 +121,6 @@ export class ConfigDocument {
     }
     if (tree.contents === null || (isScalar(tree.contents) && tree.contents.value === null)) tree.contents = tree.createNode({});
     return new ConfigDocument(file, tree, lines);
-  }
-
-  /** Plain data in place of a file. */
-  static of(file: string, data: unknown): ConfigDocument {
-    return new ConfigDocument(file, new Document(data), new LineCounter());
   }
 
   /** Sets a value from the command line. @throws UsageError when the path leads through something that is no map or list */

@@ -44,7 +44,11 @@ function optionsOf(names: Readonly<Record<string, unknown>>, args: Readonly<Reco
 }
 
 /** A function whose arguments are all positional. Those before the first default are needed. */
-export function plainCall<A extends readonly unknown[], T>(call: (...args: A) => T, length: number, list: Positional<Required<A>>): Entry<T> {
+export function plainCall<A extends readonly unknown[], T>(
+  call: (...args: A) => T,
+  length: number,
+  list: Positional<Required<A>>,
+): Entry<T> {
   const positional = positionalOf(list as never, length);
   return { positional, options: {}, needed: [], make: (args) => call(...(argumentsOf(positional, args) as unknown as A)) };
 }
@@ -123,22 +127,32 @@ function readArguments<T>(name: string, entry: Entry<T>, value: ConfigValue, fro
     for (const { key, keyPlace, value: item } of map.entries()) take(key, item, keyPlace);
   };
   const first = positional[0];
+  const items = value.items();
+  const last = items[items.length - 1];
+  const withOptions = last?.kind === 'map' && Object.keys(options).length > 0;
+  // A list may be the one argument itself: `AdaptiveAvgPool2d: [1, 1]`.
+  const isArgument = positional.length === 1 && !withOptions && first.schema.accepts(value);
   if (value.kind === 'map') takeMap(value);
-  else if (value.kind === 'list' && !(positional.length === 1 && first.schema.accepts(value))) {
-    const items = value.items();
-    const last = items[items.length - 1];
-    const withOptions = last?.kind === 'map' && Object.keys(options).length > 0;
+  else if (value.kind === 'list' && !isArgument) {
     const listed = withOptions ? items.slice(0, -1) : items;
     if (listed.length > positional.length) {
       const names = positional.map((p) => p.name).join(', ');
-      reading.add(value, `${name} got ${listed.length} arguments.`, positional.length === 0 ? 'none' : `at most ${positional.length}: ${names}`);
+      reading.add(
+        value,
+        `${name} got ${listed.length} arguments.`,
+        positional.length === 0 ? 'none' : `at most ${positional.length}: ${names}`,
+      );
       return undefined;
     }
     listed.forEach((item, i) => take(positional[i].name, item, item));
     if (withOptions) takeMap(last);
   } else if (value.kind === 'list' || value.scalar !== null) {
     if (first === undefined) {
-      reading.add(value, `is ${value.describe()}.`, Object.keys(options).length > 0 ? `a map of ${Object.keys(options).join(', ')}` : 'nothing');
+      reading.add(
+        value,
+        `is ${value.describe()}.`,
+        Object.keys(options).length > 0 ? `a map of ${Object.keys(options).join(', ')}` : 'nothing',
+      );
       return undefined;
     }
     take(first.name, value, value);
@@ -156,7 +170,12 @@ export function named<T>(what: string, catalog: Catalog<T>, hint?: (name: string
   const names = Object.keys(catalog);
   const entryOf = (name: string): Entry<T> | undefined => (Object.hasOwn(catalog, name) ? catalog[name] : undefined);
   const unknown = (name: string, place: ConfigValue, reading: Reading): undefined =>
-    reading.add(place, `there is no ${what} ${JSON.stringify(name)}.`, undefined, hint?.(name) ?? suggestion(name, names) ?? `Known are ${names.join(', ')}.`);
+    reading.add(
+      place,
+      `there is no ${what} ${JSON.stringify(name)}.`,
+      undefined,
+      hint?.(name) ?? suggestion(name, names) ?? `Known are ${names.join(', ')}.`,
+    );
   return {
     expected: `the name of a ${what}, with its arguments`,
     json: jsonOf(catalog),
@@ -179,7 +198,9 @@ export function named<T>(what: string, catalog: Catalog<T>, hint?: (name: string
       if (tag) {
         if (typeof tag.value.scalar !== 'string') return reading.add(tag.value, `is ${tag.value.describe()}.`, `the name of a ${what}`);
         const entry = entryOf(tag.value.scalar);
-        return entry === undefined ? unknown(tag.value.scalar, tag.value, reading) : readArguments(tag.value.scalar, entry, value, 'map', reading);
+        return entry === undefined
+          ? unknown(tag.value.scalar, tag.value, reading)
+          : readArguments(tag.value.scalar, entry, value, 'map', reading);
       }
       if (entries.length !== 1) {
         const [first] = entries;
@@ -198,7 +219,10 @@ export function named<T>(what: string, catalog: Catalog<T>, hint?: (name: string
 
 function jsonOf<T>(catalog: Catalog<T>): JsonSchema {
   const names = Object.keys(catalog);
-  const needs = (name: string): string[] => [...catalog[name].positional.filter((p) => p.needed).map((p) => p.name), ...catalog[name].needed];
+  const needs = (name: string): string[] => [
+    ...catalog[name].positional.filter((p) => p.needed).map((p) => p.name),
+    ...catalog[name].needed,
+  ];
   const argumentsOfEntry = (name: string): Record<string, unknown> => ({
     ...Object.fromEntries(catalog[name].positional.map((p) => [p.name, p.schema.json])),
     ...Object.fromEntries(Object.entries(catalog[name].options).map(([key, schema]) => [key, schema.json])),
@@ -216,7 +240,10 @@ function jsonOf<T>(catalog: Catalog<T>): JsonSchema {
           names.map((name) => {
             const { positional } = catalog[name];
             const byName = { type: 'object', properties: argumentsOfEntry(name), required: needs(name), additionalProperties: false };
-            const others = [...(positional.length > 0 ? [positional[0].schema.json, { type: 'array' }] : []), ...(needs(name).length === 0 ? [{ type: 'null' }] : [])];
+            const others = [
+              ...(positional.length > 0 ? [positional[0].schema.json, { type: 'array' }] : []),
+              ...(needs(name).length === 0 ? [{ type: 'null' }] : []),
+            ];
             return [name, others.length > 0 ? { anyOf: [byName, ...others] } : byName];
           }),
         ),

@@ -174,7 +174,6 @@ export const scriptSchema = map('a map that names a script', {
   epochs: optional(count),
   options: preset(record(anything), {}),
 });
-export type ScriptConfig = ValueOf<typeof scriptSchema>;
 
 /** Reads and checks a document. @throws ConfigError with everything that is wrong */
 export function readDocument<T>(document: ConfigDocument, schema: MapSchema<T>): T {

@@ -125,7 +125,9 @@ export function nullable<T>(inner: Schema<T>): Schema<T | null> {
 
 export function list<T>(inner: Schema<T>, { length, min = 0 }: { readonly length?: number; readonly min?: number } = {}): Schema<T[]> {
   const expected =
-    length !== undefined ? `a list of ${length}: each ${inner.expected}` : `a list${min > 0 ? ' with at least one entry' : ''}, each ${inner.expected}`;
+    length !== undefined
+      ? `a list of ${length}: each ${inner.expected}`
+      : `a list${min > 0 ? ' with at least one entry' : ''}, each ${inner.expected}`;
   return {
     expected,
     json: { type: 'array', items: inner.json, minItems: length ?? (min > 0 ? min : undefined), maxItems: length },
@@ -186,7 +188,9 @@ export const preset = <T>(schema: Schema<T>, fallback: T): Key<T> & { readonly n
 });
 
 type Keys = Readonly<Record<string, Key<unknown>>>;
-type Present<K extends Keys> = { [N in keyof K]: K[N] extends { readonly needed: true } | { readonly fallback: unknown } ? N : never }[keyof K];
+type Present<K extends Keys> = {
+  [N in keyof K]: K[N] extends { readonly needed: true } | { readonly fallback: unknown } ? N : never;
+}[keyof K];
 type KeyValue<K> = K extends Key<infer T> ? T : never;
 /** What reading a map gives. */
 export type MapOf<K extends Keys> = { readonly [N in Present<K>]: KeyValue<K[N]> } & {
@@ -222,6 +226,8 @@ export function map<const K extends Keys>(what: string, keys: K): MapSchema<MapO
           whole = false;
           continue;
         }
+        // null leaves a key out, so that `--set schedule=null` takes it away.
+        if (!known.needed && inner.kind === 'scalar' && inner.scalar === null && !known.schema.accepts(inner)) continue;
         const read = known.schema.read(inner, reading);
         if (read === undefined) whole = false;
         found[key] = read;

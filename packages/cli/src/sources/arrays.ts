@@ -70,7 +70,13 @@ function targetField(file: string, { data, shape }: Loaded, target: TargetFacts)
   }
   const numbers = Int32Array.from(data as ArrayLike<number>, Number);
   const wrong = numbers.findIndex((v) => v < 0 || v >= target.classes.length);
-  if (wrong >= 0) throw new ConfigError({ file, key: 'data.target', message: `the target of item ${wrong} is ${numbers[wrong]}.`, expected: `0 to ${target.classes.length - 1}` });
+  if (wrong >= 0)
+    throw new ConfigError({
+      file,
+      key: 'data.target',
+      message: `the target of item ${wrong} is ${numbers[wrong]}.`,
+      expected: `0 to ${target.classes.length - 1}`,
+    });
   return shape.length === 1 ? classField(numbers, target.kind) : { data: numbers, shape: shape.slice(1) };
 }
 
@@ -105,7 +111,11 @@ export async function openArrays(
     const [input, target] = [await readInputs(config, inputs), await readTargets(config, targets)];
     const items = input.data.length / input.shape.reduce((a, b) => a * b, 1);
     if (items !== target.shape[0]) {
-      throw new ConfigError({ file: targets, message: `has ${target.shape[0]} targets for ${items} items.`, expected: 'as many of the one as of the other' });
+      throw new ConfigError({
+        file: targets,
+        message: `has ${target.shape[0]} targets for ${items} items.`,
+        expected: 'as many of the one as of the other',
+      });
     }
     return { input, target, targets, items };
   };
@@ -114,8 +124,14 @@ export async function openArrays(
   const facts = known ?? { kind: 'arrays' as const, target: learnTarget(config, (main as NonNullable<typeof main>).target, binary) };
   const make = ({ input, target, targets }: Awaited<ReturnType<typeof read>>): Dataset =>
     new ArrayDataset({ input, target: targetField(targets, target, facts.target) });
-  const labels = main !== null && facts.target.kind !== 'number' && main.target.shape.length === 1 ? Array.from(main.target.data as ArrayLike<number>, Number) : null;
-  const split = main === null ? null : splitItems(main.items, labels, config.split, { validation: files('validation') !== null, test: files('test') !== null });
+  const labels =
+    main !== null && facts.target.kind !== 'number' && main.target.shape.length === 1
+      ? Array.from(main.target.data as ArrayLike<number>, Number)
+      : null;
+  const split =
+    main === null
+      ? null
+      : splitItems(main.items, labels, config.split, { validation: files('validation') !== null, test: files('test') !== null });
   const whole = main === null ? null : make(main);
   const part = async (name: 'train' | 'validation' | 'test'): Promise<Dataset | null> => {
     if (!wanted.includes(name)) return null;
@@ -127,7 +143,10 @@ export async function openArrays(
   return { facts, datasets: { train: await part('train'), validation: await part('validation'), test: await part('test') } };
 }
 
-export async function arrayInputs(config: ArrayConfig, file: string): Promise<{ readonly input: Field<FieldArray>; readonly names: string[] }> {
+export async function arrayInputs(
+  config: ArrayConfig,
+  file: string,
+): Promise<{ readonly input: Field<FieldArray>; readonly names: string[] }> {
   const input = await readInputs(config, file);
   const items = input.data.length / input.shape.reduce((a, b) => a * b, 1);
   return { input, names: Array.from({ length: items }, (_, i) => `${file}:${i}`) };

@@ -42,15 +42,36 @@ export async function openImages(
       const held = { validation: config.validation !== undefined, test: config.test !== undefined };
       const rows = splitItems(main.length, main.labels, config.split, held)[name];
       if (rows === null) return null;
-      return datasetOf(config, listOptions(config, Array.from(rows, (i) => main.paths[i]), rows.map((i) => main.labels[i]), name === 'train'));
+      return datasetOf(
+        config,
+        listOptions(
+          config,
+          Array.from(rows, (i) => main.paths[i]),
+          rows.map((i) => main.labels[i]),
+          name === 'train',
+        ),
+      );
     }
     const folder = await openImageFolder(own);
     const numbers = folder.classNames.map((className) => {
       const number = classes.indexOf(className);
       if (number >= 0) return number;
-      throw new ConfigError({ file: own, key: `data.${name}`, message: `the class ${className} is not in the training data.`, expected: classes.join(', ') });
+      throw new ConfigError({
+        file: own,
+        key: `data.${name}`,
+        message: `the class ${className} is not in the training data.`,
+        expected: classes.join(', '),
+      });
     });
-    return datasetOf(config, listOptions(config, folder.paths, folder.labels.map((label) => numbers[label]), false));
+    return datasetOf(
+      config,
+      listOptions(
+        config,
+        folder.paths,
+        folder.labels.map((label) => numbers[label]),
+        false,
+      ),
+    );
   };
   return {
     facts: { kind: 'images', target: { kind: 'class', classes } },
@@ -59,7 +80,10 @@ export async function openImages(
 }
 
 /** Pictures to predict for, in batches. */
-export async function* imageInputs(config: ImageConfig, files: readonly string[]): AsyncGenerator<{ readonly input: Field; readonly names: string[] }> {
+export async function* imageInputs(
+  config: ImageConfig,
+  files: readonly string[],
+): AsyncGenerator<{ readonly input: Field; readonly names: string[] }> {
   const items = imageList(listOptions(config, files, new Int32Array(files.length), false));
   const size = config.evalBatchSize ?? config.batchSize;
   for (let start = 0; start < files.length; start += size) {

@@ -1,8 +1,9 @@
 /** The data of a configuration file. */
-import { type BatchedDataset, DataLoader, type Field } from 'trireme/data';
-import { type Json, type JsonObject, fieldsToTensors, type Pair } from 'trireme/train';
+
 import type { Tensor } from 'trireme';
 import { tensor } from 'trireme';
+import { type BatchedDataset, DataLoader, type Field } from 'trireme/data';
+import { fieldsToTensors, type Json, type JsonObject, type Pair } from 'trireme/train';
 import type { DataConfig } from '../config/read.js';
 import { ConfigError } from '../errors.js';
 import type { AnyModel, DataContext, Options, RunData } from '../run.js';
@@ -63,7 +64,12 @@ export async function openData(config: DataConfig, { parts, facts, seed, signal 
 export async function predictFiles(
   config: DataConfig,
   loss: string,
-  { inputs, model, facts, signal }: { readonly inputs: readonly string[]; readonly model: AnyModel; readonly facts: JsonObject | null; readonly signal: AbortSignal },
+  {
+    inputs,
+    model,
+    facts,
+    signal,
+  }: { readonly inputs: readonly string[]; readonly model: AnyModel; readonly facts: JsonObject | null; readonly signal: AbortSignal },
 ): Promise<Json[]> {
   const known = knownFacts(config, facts);
   if (known === null) {
@@ -74,7 +80,9 @@ export async function predictFiles(
   }
   async function* pieces(): AsyncGenerator<{ readonly input: Field; readonly names: string[] }> {
     if (config.type === 'image-folder') yield* imageInputs(config, inputs);
-    else for (const file of inputs) yield isTable(config) ? await tableInputs(config, known as TableFacts, file) : await arrayInputs(config, file);
+    else
+      for (const file of inputs)
+        yield isTable(config) ? await tableInputs(config, known as TableFacts, file) : await arrayInputs(config, file);
   }
   const results: Json[] = [];
   for await (const { input, names } of pieces()) {
@@ -83,7 +91,10 @@ export async function predictFiles(
     const x = tensor(input.data as Float32Array, { shape: [names.length, ...input.shape] });
     try {
       const batchSize = config.evalBatchSize ?? config.batchSize;
-      const output = (await model.predict(x as never, { as: 'array', batchSize, signal })) as { data: Float32Array; shape: readonly number[] };
+      const output = (await model.predict(x as never, { as: 'array', batchSize, signal })) as {
+        data: Float32Array;
+        shape: readonly number[];
+      };
       results.push(...describeOutputs(output, names, known.target, linkOf(loss)));
     } finally {
       x.dispose();

@@ -21,12 +21,20 @@ export function splitItems(
   const { stratify, seed } = split;
   for (const name of ['validation', 'test'] as const) {
     if (own[name] && split[name] > 0) {
-      throw new ConfigError({ key: `data.split.${name}`, message: `data.${name} names the ${name} data already.`, expected: 'one of the two' });
+      throw new ConfigError({
+        key: `data.split.${name}`,
+        message: `data.${name} names the ${name} data already.`,
+        expected: 'one of the two',
+      });
     }
   }
   const take = (from: Int32Array, fraction: number, salt: number): readonly [rest: Int32Array, taken: Int32Array] => {
     if (labels !== null && stratify) {
-      const part = stratifiedSplit(from.map((i) => labels[i]), fraction, seed + salt);
+      const part = stratifiedSplit(
+        from.map((i) => labels[i]),
+        fraction,
+        seed + salt,
+      );
       return [part.train.map((i) => from[i]), part.test.map((i) => from[i])];
     }
     const held = Math.round(from.length * fraction);
@@ -36,9 +44,15 @@ export function splitItems(
   const [rest, test] = split.test > 0 ? take(all, split.test, 0) : [all, null];
   // The fraction is of all items.
   const share = split.validation / (1 - split.test);
-  if (share >= 1) throw new ConfigError({ key: 'data.split', message: 'nothing is left for training.', expected: 'fractions that sum to less than 1' });
+  if (share >= 1)
+    throw new ConfigError({ key: 'data.split', message: 'nothing is left for training.', expected: 'fractions that sum to less than 1' });
   const [train, validation] = split.validation > 0 ? take(rest, share, 1) : [rest, null];
   const empty = Object.entries({ train, validation, test }).find(([, part]) => part !== null && part.length === 0);
-  if (empty) throw new ConfigError({ key: 'data.split', message: `the ${empty[0]} part of ${items} items is empty.`, expected: 'a larger fraction, or more data' });
+  if (empty)
+    throw new ConfigError({
+      key: 'data.split',
+      message: `the ${empty[0]} part of ${items} items is empty.`,
+      expected: 'a larger fraction, or more data',
+    });
   return { train, validation, test };
 }

@@ -16,7 +16,9 @@ type Column =
 interface Table {
   readonly file: string;
   readonly rows: number;
-  readonly columns: ReadonlyMap<string, Column>;
+  readonly names: readonly string[];
+  /** A column that there is. */
+  column(name: string): Column;
 }
 
 /** What the inputs are made of. */
@@ -45,29 +47,49 @@ function columnOf(file: string, name: string, values: readonly unknown[]): Colum
     });
     return { kind: 'vectors', data: vectors, width: vectors[0].length };
   }
-  return { kind: 'texts', data: values.map((v) => (v === null || v === undefined ? null : typeof v === 'object' ? JSON.stringify(v) : String(v))) };
+  return {
+    kind: 'texts',
+    data: values.map((v) => (v === null || v === undefined ? null : typeof v === 'object' ? JSON.stringify(v) : String(v))),
+  };
 }
 
 /** Rows of objects by columns. */
 function tableOf(file: string, rows: readonly Readonly<Record<string, unknown>>[]): Table {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  return { file, rows: rows.length, columns: new Map(names.map((name) => [name, columnOf(file, name, rows.map((row) => row[name]))])) };
+  const found = new Map<string, Column>();
+  const column = (name: string): Column => {
+    const made =
+      found.get(name) ??
+      columnOf(
+        file,
+        name,
+        rows.map((row) => row[name]),
+      );
+    found.set(name, made);
+    return made;
+  };
+  return { file, rows: rows.length, names: [...new Set(rows.flatMap((row) => Object.keys(row)))], column };
 }
 
 async function readTable(file: string, type: TableConfig['type'], delimiter: string): Promise<Table> {
   if (type === 'csv') {
     const table = await readCsv(file, { delimiter });
-    const columns = Array.from(table.columns, ([name, column]): [string, Column] => {
-      if (column.type === 'number' || column.type === 'integer') return [name, { kind: 'numbers', data: column.data }];
-      return [name, { kind: 'texts', data: column.data.map((v) => (v === null ? null : String(v))) }];
-    });
-    return { file, rows: table.length, columns: new Map(columns) };
+    const column = (name: string): Column => {
+      const { type, data } = table.column(name);
+      return type === 'number' || type === 'integer'
+        ? { kind: 'numbers', data }
+        : { kind: 'texts', data: data.map((v) => (v === null ? null : String(v))) };
+    };
+    return { file, rows: table.length, names: [...table.columns.keys()], column };
   }
   if (type === 'jsonl') {
     const rows: Record<string, unknown>[] = [];
     for await (const row of readJsonl<unknown>(file)) {
       if (typeof row !== 'object' || row === null || Array.isArray(row)) {
-        throw new ConfigError({ file, message: `value ${rows.length + 1} is ${JSON.stringify(row).slice(0, 40)}.`, expected: 'an object on each line' });
+        throw new ConfigError({
+          file,
+          message: `value ${rows.length + 1} is ${JSON.stringify(row).slice(0, 40)}.`,
+          expected: 'an object on each line',
+        });
       }
       rows.push(row as Record<string, unknown>);
     }
@@ -84,9 +106,13 @@ async function readTable(file: string, type: TableConfig['type'], delimiter: str
 }
 
 function columnNamed(table: Table, name: string, key: string): Column {
-  const column = table.columns.get(name);
-  if (column) return column;
-  throw new ConfigError({ file: table.file, key, message: `there is no column ${JSON.stringify(name)}.`, fix: suggestion(name, [...table.columns.keys()]) });
+  if (table.names.includes(name)) return table.column(name);
+  throw new ConfigError({
+    file: table.file,
+    key,
+    message: `there is no column ${JSON.stringify(name)}.`,
+    fix: suggestion(name, table.names),
+  });
 }
 
 const targetNames = ({ target }: TableConfig): readonly string[] => (typeof target === 'string' ? [target] : target);
@@ -105,18 +131,32 @@ const textOf = (column: Column, row: number): string | null => {
 function learnTarget(config: TableConfig, table: Table, rows: Int32Array, binary: boolean): TargetFacts {
   const names = targetNames(config);
   const columns = names.map((name) => columnNamed(table, name, 'data.target'));
-  const whole = (column: Column): boolean => column.kind === 'numbers' && Array.from(column.data).every((v) => Number.isInteger(v) || Number.isNaN(v));
-  const kind = config.targetType ?? (names.length === 1 && (columns[0].kind === 'texts' || whole(columns[0])) ? (binary ? 'binary' : 'class') : 'number');
+  const whole = (column: Column): boolean =>
+    column.kind === 'numbers' && Array.from(column.data).every((v) => Number.isInteger(v) || Number.isNaN(v));
+  const kind =
+    config.targetType ??
+    (names.length === 1 && (columns[0].kind === 'texts' || whole(columns[0])) ? (binary ? 'binary' : 'class') : 'number');
   if (kind === 'number') {
     const odd = columns.findIndex((column) => column.kind !== 'numbers');
     if (odd < 0) return { kind, names };
-    throw new ConfigError({ file: table.file, key: 'data.target', message: `the column ${names[odd]} holds no numbers.`, expected: 'numbers, or targetType: class' });
+    throw new ConfigError({
+      file: table.file,
+      key: 'data.target',
+      message: `the column ${names[odd]} holds no numbers.`,
+      expected: 'numbers, or targetType: class',
+    });
   }
-  if (names.length > 1) throw new ConfigError({ key: 'data.target', message: `${names.length} columns hold classes.`, expected: 'one column' });
+  if (names.length > 1)
+    throw new ConfigError({ key: 'data.target', message: `${names.length} columns hold classes.`, expected: 'one column' });
   const found = Array.from(rows, (row) => textOf(columns[0], row)).filter((v) => v !== null);
   const classes = sortedValues(found);
   if (kind === 'binary' && classes.length !== 2) {
-    throw new ConfigError({ file: table.file, key: 'data.target', message: `the column ${names[0]} has ${classes.length} values.`, expected: 'two, for a loss of two classes' });
+    throw new ConfigError({
+      file: table.file,
+      key: 'data.target',
+      message: `the column ${names[0]} has ${classes.length} values.`,
+      expected: 'two, for a loss of two classes',
+    });
   }
   return { kind, classes };
 }
@@ -150,7 +190,8 @@ function learnFeature(config: TableConfig, table: Table, name: string, rows: Int
   return { name, kind: 'number', mean, std: config.normalize && std > 0 ? std : 1 };
 }
 
-const widthOf = (feature: Feature): number => (feature.kind === 'number' ? 1 : feature.kind === 'vector' ? feature.width : feature.values.length);
+const widthOf = (feature: Feature): number =>
+  feature.kind === 'number' ? 1 : feature.kind === 'vector' ? feature.width : feature.values.length;
 
 /** Rows as float32 [n, width]. */
 function encodeInputs(config: TableConfig, table: Table, rows: Int32Array, features: readonly Feature[]): Field {
@@ -170,7 +211,12 @@ function encodeInputs(config: TableConfig, table: Table, rows: Int32Array, featu
         const index = value === null ? -1 : feature.values.indexOf(value);
         if (index >= 0) data[start + index] = 1;
         else if (value !== null || config.missing === 'error') {
-          wrong(row, value === null ? 'is missing' : `is ${JSON.stringify(value)}`, `one of ${feature.values.slice(0, 12).join(', ')}`, value === null ? 'missing: mean takes it as none of them.' : undefined);
+          wrong(
+            row,
+            value === null ? 'is missing' : `is ${JSON.stringify(value)}`,
+            `one of ${feature.values.slice(0, 12).join(', ')}`,
+            value === null ? 'missing: mean takes it as none of them.' : undefined,
+          );
         }
         return;
       }
@@ -181,7 +227,8 @@ function encodeInputs(config: TableConfig, table: Table, rows: Int32Array, featu
       }
       const value = column.kind === 'numbers' ? column.data[row] : Number.NaN;
       if (column.kind !== 'numbers') wrong(row, `is ${JSON.stringify(column.data[row])}`, 'a number');
-      if (Number.isNaN(value) && config.missing === 'error') wrong(row, 'is missing', 'a number', 'missing: mean fills it with the mean of the training data.');
+      if (Number.isNaN(value) && config.missing === 'error')
+        wrong(row, 'is missing', 'a number', 'missing: mean fills it with the mean of the training data.');
       const present = Number.isNaN(value) ? feature.mean : value;
       data[start] = config.normalize ? (present - feature.mean) / feature.std : present;
     });
@@ -194,12 +241,20 @@ function encodeTargets(config: TableConfig, table: Table, rows: Int32Array, targ
   const columns = targetNames(config).map((name) => columnNamed(table, name, 'data.target'));
   const wrong = (row: number, expected: string): never => {
     const value = columns.map((c) => textOf(c, row)).join(', ');
-    throw new ConfigError({ file: table.file, key: 'data.target', message: `the target of row ${row + 1} is ${JSON.stringify(value)}.`, expected });
+    throw new ConfigError({
+      file: table.file,
+      key: 'data.target',
+      message: `the target of row ${row + 1} is ${JSON.stringify(value)}.`,
+      expected,
+    });
   };
   if (target.kind !== 'number') {
     const numbers = new Map(target.classes.map((name, i) => [name, i]));
     return classField(
-      Array.from(rows, (row) => numbers.get(textOf(columns[0], row) ?? '') ?? wrong(row, `one of ${target.classes.slice(0, 12).join(', ')}`)),
+      Array.from(
+        rows,
+        (row) => numbers.get(textOf(columns[0], row) ?? '') ?? wrong(row, `one of ${target.classes.slice(0, 12).join(', ')}`),
+      ),
       target.kind,
     );
   }
@@ -214,7 +269,8 @@ function encodeTargets(config: TableConfig, table: Table, rows: Int32Array, targ
 /** Texts as token numbers, int32 [n, length]. */
 async function encodeTexts(config: TableConfig, table: Table, rows: Int32Array): Promise<Field> {
   const { text = '', tokenizer: file, length } = config;
-  if (file === undefined) throw new ConfigError({ key: 'data.tokenizer', message: 'is missing.', expected: 'the tokenizer.json that cuts the texts' });
+  if (file === undefined)
+    throw new ConfigError({ key: 'data.tokenizer', message: 'is missing.', expected: 'the tokenizer.json that cuts the texts' });
   const tokenizer = await Tokenizer.load(file);
   tokenizer.truncation = truncateTo(length);
   tokenizer.padding = padWith(tokenizer, { length });
@@ -230,7 +286,12 @@ export interface Prepared {
 }
 
 /** The parts of the data that are wanted. `known`: what the training learnt. `binary`: the loss takes 0 and 1. */
-export async function openTable(config: TableConfig, wanted: readonly string[], known: TableFacts | null, binary: boolean): Promise<Prepared> {
+export async function openTable(
+  config: TableConfig,
+  wanted: readonly string[],
+  known: TableFacts | null,
+  binary: boolean,
+): Promise<Prepared> {
   const delimiter = config.type === 'csv' ? config.delimiter : ',';
   const read = (file: string): Promise<Table> => readTable(file, config.type, delimiter);
   const everything = (table: Table): Int32Array => Int32Array.from({ length: table.rows }, (_, i) => i);
@@ -268,15 +329,25 @@ function learn(config: TableConfig, table: Table, rows: Int32Array, binary: bool
   const target = learnTarget(config, table, rows, binary);
   if (config.text !== undefined) return { kind: 'table', features: [], target };
   const taken = new Set([...targetNames(config), ...config.exclude]);
-  const names = config.features ?? [...table.columns.keys()].filter((name) => !taken.has(name));
+  const names = config.features ?? table.names.filter((name) => !taken.has(name));
   for (const name of config.exclude) columnNamed(table, name, 'data.exclude');
   if (names.length === 0) throw new ConfigError({ file: table.file, key: 'data.features', message: 'no columns are left for the inputs.' });
   return { kind: 'table', features: names.map((name) => learnFeature(config, table, name, rows)), target };
 }
 
 /** The rows of a file to predict for, all at once. Its type is that of its ending, else that of the configuration. */
-export async function tableInputs(config: TableConfig, facts: TableFacts, file: string): Promise<{ readonly input: Field; readonly names: string[] }> {
-  const byEnding: Readonly<Record<string, DataConfig['type']>> = { '.csv': 'csv', '.tsv': 'csv', '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.parquet': 'parquet' };
+export async function tableInputs(
+  config: TableConfig,
+  facts: TableFacts,
+  file: string,
+): Promise<{ readonly input: Field; readonly names: string[] }> {
+  const byEnding: Readonly<Record<string, DataConfig['type']>> = {
+    '.csv': 'csv',
+    '.tsv': 'csv',
+    '.jsonl': 'jsonl',
+    '.ndjson': 'jsonl',
+    '.parquet': 'parquet',
+  };
   const ending = extname(file).toLowerCase();
   const type = (Object.hasOwn(byEnding, ending) ? byEnding[ending] : config.type) as TableConfig['type'];
   const delimiter = ending === '.tsv' ? '\t' : config.type === 'csv' ? config.delimiter : ',';

@@ -1,5 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { add, crossEntropy, jit, manualSeed, matmul, nn, noGrad, optim, randn, relu, scan, type Tensor, tensor, zeros } from '../../src/index.js';
+import {
+  add,
+  crossEntropy,
+  jit,
+  manualSeed,
+  matmul,
+  nn,
+  noGrad,
+  optim,
+  randn,
+  relu,
+  scan,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../../src/index.js';
 import { measureRoof, memoryPlot, profile, recordFunction } from '../../src/profiler/index.js';
 import { defaultDevice } from '../../src/tensor/device.js';
 

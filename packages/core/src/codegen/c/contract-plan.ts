@@ -5,7 +5,6 @@
  * with checked coordinates are first copied with their border of zeros, so that every address is a sum of an offset by row (or
  * column) and an offset by k.
  */
-import { dtypeInfo } from '../../dtype.js';
 import type { ContractDim, ContractOperand, ContractPart } from '../../ir/kernel.js';
 import { type Access, analyseOperand } from '../wasm/contract-access.js';
 import { unitStores } from '../wasm/contract-epilogue.js';
@@ -270,6 +269,3 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
     sliceLength,
   };
 }
-
-/** Bytes of an element of the operands. */
-export const elementBytes = dtypeInfo.float32.bytes;
