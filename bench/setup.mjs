@@ -9,7 +9,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { NEEDS, probe, RECORD, VENV, VENV_PYTHON } from './lib/python.mjs';
 
 const say = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
-const run = (/** @type {string} */ command, /** @type {string[]} */ args) => spawnSync(command, args, { stdio: ['ignore', 2, 2] }).status === 0;
+const run = (/** @type {string} */ command, /** @type {string[]} */ args) =>
+  spawnSync(command, args, { stdio: ['ignore', 2, 2] }).status === 0;
 
 const SYSTEM = process.platform === 'win32' ? 'python' : 'python3';
 const preferred = process.env.BENCH_PYTHON;
@@ -20,7 +21,7 @@ if (!existsSync(VENV_PYTHON) && !run(SYSTEM, ['-m', 'venv', VENV])) {
 }
 
 /** @returns {import('./lib/python.mjs').Found} */
-function meet(/** @type {string} */ name, /** @type {import('./lib/python.mjs').PythonNeed} */ need) {
+function meet(/** @type {import('./lib/python.mjs').PythonNeed} */ need) {
   const has = (/** @type {string} */ python, /** @type {string} */ note) => {
     const result = probe(python, need.modules);
     return 'error' in result ? result : { python, version: result.version, ...(note === '' ? {} : { note }) };
@@ -44,7 +45,7 @@ function meet(/** @type {string} */ name, /** @type {import('./lib/python.mjs').
 /** @type {Record<string, import('./lib/python.mjs').Found>} */
 const record = {};
 for (const [name, need] of Object.entries(NEEDS)) {
-  const result = meet(name, need);
+  const result = meet(need);
   record[name] = result;
   say('reason' in result ? `${name}: no (${result.reason})` : `${name}: ${result.version}${result.note ? ` (${result.note})` : ''}`);
   writeFileSync(RECORD, `${JSON.stringify(record, null, 1)}\n`);

@@ -1,5 +1,9 @@
-/** One pairing: ours and a peer on a workload, in turn, in one go. */
-import { EAGER, gemmEntry, gemmProbes, rnd } from '../workloads.mjs';
+/** One contest: ours and peers on a workload, in turn, in one go. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EAGER, gemmEntry, gemmProbes, rnd, specOf } from '../workloads.mjs';
+import { cachesIn } from './python.mjs';
 import { Side, SideFailed, SideRefused } from './side.mjs';
 
 /**
@@ -9,13 +13,16 @@ import { Side, SideFailed, SideRefused } from './side.mjs';
  * @property {number} rounds A B A B ...: each side is measured once in a round
  * @property {number} roundMs
  * @property {number} starts processes started by the start-up workload, a side
- * @property {number} budgetMs about how long a slow side may take over a pairing; beyond it calls are dropped and the row says how many there were
+ * @property {number} budgetMs about how long a slow side may take over a contest; beyond it calls are dropped and the row says how many there were
  */
 
 /** @type {Protocol} */
 export const FULL = { warmCalls: 3, warmMs: 700, rounds: 5, roundMs: 700, starts: 5, budgetMs: 60_000 };
 /** @type {Protocol} */
 export const QUICK = { warmCalls: 2, warmMs: 100, rounds: 3, roundMs: 100, starts: 2, budgetMs: 40_000 };
+
+/** A compiler may take minutes over a training step. */
+const SETUP_LIMIT_MS = 1_800_000;
 
 export function median(/** @type {number[]} */ values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -45,43 +52,43 @@ export function median(/** @type {number[]} */ values) {
  */
 
 /**
- * Runs A and B in turn.
- * @param {import('./side.mjs').SideSpec} a
- * @param {import('./side.mjs').SideSpec} b
+ * Runs all sides in turn, A B C A B C. Results come in the same order.
+ * @param {import('./side.mjs').SideSpec[]} specs
  * @param {import('../workloads.mjs').Workload} workload
  * @param {Protocol} protocol
- * @returns {Promise<[Measured | Trouble, Measured | Trouble]>}
+ * @returns {Promise<(Measured | Trouble)[]>}
  */
-export async function pairing(a, b, workload, protocol) {
-  if (workload.kind === 'startup') return startUps(a, b, workload, protocol);
+export async function contest(specs, workload, protocol) {
+  if (workload.kind === 'startup') return startUps(specs, workload, protocol);
   /** @type {Track[]} */
   const tracks = [];
   try {
-    for (const spec of [a, b]) {
-      // The second process starts when the first is frozen.
+    for (const spec of specs) {
+      // A process starts when the one before it is frozen.
       const track = new Track(spec, protocol);
       tracks.push(track);
-      await track.guard(() => track.prepare(workload.name));
+      await track.guard(() => track.prepare(workload));
+      if (track.trouble) await track.stop();
     }
     for (const track of tracks) await track.guard(() => track.warmUp());
     for (let round = 0; round < protocol.rounds; round++) {
       for (const track of tracks) await track.guard(() => track.round());
     }
     for (const track of tracks) await track.guard(() => track.finish());
-    return [tracks[0].result(), tracks[1].result()];
+    return tracks.map((track) => track.result());
   } finally {
-    for (const track of tracks) await track.side.stop();
+    for (const track of tracks) await track.stop();
   }
 }
 
 class Track {
   constructor(/** @type {import('./side.mjs').SideSpec} */ spec, /** @type {Protocol} */ protocol) {
-    this.side = new Side(spec);
+    /** Null where there is nothing to start. */
+    this.process = spec.refused === undefined ? new Side(spec) : null;
     this.protocol = protocol;
-    this.startedAt = 0;
     this.spentMs = 0;
     /** @type {Trouble | undefined} */
-    this.trouble = undefined;
+    this.trouble = spec.refused === undefined ? undefined : { refused: spec.refused };
     /** @type {Measured} */
     this.measured = {
       coldMs: 0,
@@ -99,6 +106,15 @@ class Track {
     };
     /** @type {Map<string, number>} */
     this.threadSeconds = new Map();
+  }
+
+  get side() {
+    if (!this.process) throw new SideRefused('the side was not started');
+    return this.process;
+  }
+
+  async stop() {
+    await this.process?.stop();
   }
 
   /** Does a piece of work unless the side is out already. */
@@ -121,10 +137,12 @@ class Track {
     return /** @type {number[]} */ (times);
   }
 
-  async prepare(/** @type {string} */ workload) {
+  async prepare(/** @type {import('../workloads.mjs').Workload} */ workload) {
     const before = performance.now();
-    const { note } = await this.side.ask({ cmd: 'setup', workload });
+    const { note } = await this.side.ask({ cmd: 'setup', workload: workload.name, spec: specOf(workload) }, SETUP_LIMIT_MS);
     this.measured.setupMs = performance.now() - before;
+    // Making the data and choosing the best way to compute is not charged.
+    this.spentMs -= this.measured.setupMs;
     this.measured.note = note;
     this.measured.coldMs = (await this.run(1, 0))[0];
   }
@@ -182,40 +200,41 @@ class Track {
   }
 }
 
-/** Process start to the end of the first training step, A B A B. */
+/** Process start to the end of the first training step, A B C A B C. */
 async function startUps(
-  /** @type {import('./side.mjs').SideSpec} */ a,
-  /** @type {import('./side.mjs').SideSpec} */ b,
+  /** @type {import('./side.mjs').SideSpec[]} */ specs,
   /** @type {import('../workloads.mjs').Workload} */ workload,
   /** @type {Protocol} */ protocol,
 ) {
   /** @type {Track[]} */
   const last = [];
-  const times = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
-  const peaks = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
-  // One unmeasured start each: files in the page cache, and ours with its compiled kernels on disk, as on a user's second start.
+  const times = specs.map(() => /** @type {number[]} */ ([]));
+  const peaks = specs.map(() => /** @type {number[]} */ ([]));
+  // One unmeasured start each: files in the page cache, and compiled code in its caches, as on a user's second start.
   for (let i = 0; i <= protocol.starts; i++) {
-    for (const [k, spec] of [a, b].entries()) {
+    for (const [k, spec] of specs.entries()) {
       if (last[k]?.trouble) continue;
-      const track = new Track(spec, protocol);
+      const caches = workload.emptyCaches ? mkdtempSync(join(tmpdir(), 'trireme-bench-')) : undefined;
+      const track = new Track(caches === undefined ? spec : { ...spec, env: { ...spec.env, ...cachesIn(caches) } }, protocol);
       await track.guard(async () => {
-        await track.prepare(workload.name);
-        const elapsed = performance.now() - track.side.startedAt;
+        const startedAt = track.side.startedAt;
+        await track.prepare(workload);
+        const elapsed = performance.now() - startedAt;
         await track.stats();
         if (i > 0) {
           times[k].push(elapsed);
           peaks[k].push(track.measured.peakBytes);
         }
       });
-      await track.side.stop();
+      await track.stop();
+      if (caches !== undefined) rmSync(caches, { recursive: true, force: true });
       last[k] = track;
     }
   }
-  const results = last.map((track, k) => {
+  return last.map((track, k) => {
     if (track.trouble) return track.trouble;
     return { ...track.measured, times: times[k], roundMedians: times[k], peakBytes: median(peaks[k]) };
   });
-  return /** @type {[Measured | Trouble, Measured | Trouble]} */ ([results[0], results[1]]);
 }
 
 /**
@@ -236,11 +255,11 @@ export function proof(measured, workload) {
   /** @type {number[]} */
   let expected = [];
   if (workload.kind === 'gemm') expected = gemmProbes(workload.size).map((flat) => gemmEntry(workload.size, flat));
-  if (workload.kind === 'infer') expected = Object.values(workload.losses);
+  if (workload.kind === 'infer' || workload.kind === 'op') expected = Object.values(workload.losses);
   if (workload.kind === 'eager') expected = [eagerSum()];
   const match =
     probe.length === expected.length && expected.every((e, i) => Math.abs(probe[i] - e) <= workload.tolerance * Math.max(1, Math.abs(e)));
-  return { match, fell: null, losses: Object.fromEntries(probe.map((v, i) => [i, Number(v.toFixed(4))])) };
+  return { match, fell: null, losses: Object.fromEntries(probe.map((v, i) => [i, Number(v.toPrecision(5))])) };
 }
 
 /** Entry 0 of the chain of float32 additions, rounded at each one. */

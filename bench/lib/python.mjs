@@ -50,6 +50,13 @@ export function found() {
   return existsSync(RECORD) ? JSON.parse(readFileSync(RECORD, 'utf8')) : {};
 }
 
+/** Every cache of compiled code, ours and the peers', in a folder. */
+export const cachesIn = (/** @type {string} */ folder) => ({
+  TRIREME_CACHE: `${folder}/trireme`,
+  TORCHINDUCTOR_CACHE_DIR: `${folder}/inductor`,
+  XDG_CACHE_HOME: `${folder}/xdg`,
+});
+
 /**
  * The environment of a Python peer: every setting of a BLAS or of OpenMP that the shell happens to have is taken away, then the
  * thread count is set the same for all of them. glibc keeps freed memory instead of giving megabytes back at each call, which
@@ -62,7 +69,7 @@ export function pythonEnv(threads) {
   /** @type {Record<string, string | undefined>} */
   const env = {};
   for (const name of Object.keys(process.env)) {
-    if (/^(OPENBLAS|GOTO|MKL|BLIS|OMP|KMP|GOMP|DNNL|ONEDNN|ATEN|TORCH|TORCHINDUCTOR|FLAGS|NVPL|PYTHON)_?/.test(name)) env[name] = undefined;
+    if (/^(OPENBLAS|GOTO|MKL|BLIS|NVPL|OMP|KMP|GOMP|DNNL|ONEDNN|ATEN|TORCH|FLAGS|PYTHON)/.test(name)) env[name] = undefined;
   }
   return {
     ...env,
@@ -71,6 +78,9 @@ export function pythonEnv(threads) {
     OPENBLAS_NUM_THREADS: count,
     MALLOC_MMAP_THRESHOLD_: String(2 ** 30),
     MALLOC_TRIM_THRESHOLD_: String(2 ** 32),
+    TORCHINDUCTOR_CACHE_DIR: at('../.venv/inductor'),
+    // Compiles in its own process: no idle workers beside the one that is timed.
+    TORCHINDUCTOR_COMPILE_THREADS: '1',
     PYTHONUNBUFFERED: '1',
     PYTHONDONTWRITEBYTECODE: '1',
   };

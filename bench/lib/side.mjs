@@ -2,8 +2,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { found, pythonEnv } from './python.mjs';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
@@ -12,29 +14,80 @@ const HERE = fileURLToPath(new URL('..', import.meta.url));
  * @property {string} name
  * @property {string} script relative to bench/
  * @property {string[]} args
- * @property {Record<string, string>} env
+ * @property {Record<string, string | undefined>} env added to this process's; undefined takes a variable away
+ * @property {string} [command] what runs the script; default this Node
+ * @property {string} [refused] why this side cannot be started at all
  */
 
-/** The command line of each peer. */
+/**
+ * A peer's command line, and the kinds of workload it takes part in.
+ * @typedef {object} Peer
+ * @property {(threads: number) => SideSpec} side
+ * @property {(workload: import('../workloads.mjs').Workload) => boolean} does
+ * @property {'alone' | 'together'} runs in a contest of its own with Trireme, or in one with the other native peers
+ * @property {string} [need] of lib/python.mjs
+ */
+
+/** The workloads of the first list: libraries of JavaScript are asked for these. */
+const FIRST = /^(gemm|eager|mlp|cnn|gpt|lstm|embedding|resnet18-infer|start-up$)/;
+
+/** @returns {Peer} */
+const javascript = (/** @type {string} */ name, /** @type {string} */ script, /** @type {string[]} */ args) => ({
+  side: (threads) => ({ name, script, args: [...args, '--threads', String(threads)], env: {} }),
+  does: (workload) => FIRST.test(workload.name),
+  runs: 'alone',
+});
+
+/** @returns {Peer} */
+const python = (
+  /** @type {string} */ name,
+  /** @type {string} */ need,
+  /** @type {string} */ script,
+  /** @type {string[]} */ args,
+  /** @type {Peer['does']} */ does = () => true,
+  /** @type {Record<string, string>} */ env = {},
+) => ({
+  side: (threads) => {
+    const place = found()[need] ?? { reason: 'not set up: npm run bench:setup' };
+    const base = { name, script, args: [...args, '--threads', String(threads)], env: { ...pythonEnv(threads), ...env } };
+    return 'reason' in place ? { ...base, refused: place.reason } : { ...base, command: place.python };
+  },
+  does,
+  runs: 'together',
+  need,
+});
+
+/**
+ * The MKL that PaddlePaddle's wheel brings is of 2019 and takes a slow path on CPUs that are not Intel's; told to take the one for
+ * AVX2, it is three times as fast. On Intel's CPUs the variable is better left alone.
+ * @returns {Record<string, string>}
+ */
+const paddleEnv = () => (/intel/i.test(cpus()[0]?.model ?? '') ? {} : { MKL_DEBUG_CPU_TYPE: '5' });
+
+/** @type {Peer['does']} */
+const forwardOnly = ({ kind, name }) => kind === 'infer' || kind === 'gemm' || (kind === 'op' && !/-(d[xw]|train)$/.test(name));
+/** @type {Peer['does']} */
+const products = ({ kind, name }) => kind === 'gemm' || (/^(conv|depthwise)-/.test(name) && !/-d[xw]$/.test(name));
+
+/** @type {Record<string, Peer>} */
 export const PEERS = {
-  'tfjs-wasm': (/** @type {number} */ threads) => ({
-    name: 'tfjs-wasm',
-    script: 'peers/tfjs.mjs',
-    args: ['--backend', 'wasm', '--threads', String(threads)],
-    env: {},
-  }),
-  'tfjs-cpu': (/** @type {number} */ threads) => ({
-    name: 'tfjs-cpu',
-    script: 'peers/tfjs.mjs',
-    args: ['--backend', 'cpu', '--threads', String(threads)],
-    env: {},
-  }),
-  'jax-js': (/** @type {number} */ threads) => ({
-    name: 'jax-js',
-    script: 'peers/jax-js.mjs',
-    args: ['--threads', String(threads)],
-    env: {},
-  }),
+  'tfjs-wasm': javascript('tfjs-wasm', 'peers/tfjs.mjs', ['--backend', 'wasm']),
+  'tfjs-cpu': javascript('tfjs-cpu', 'peers/tfjs.mjs', ['--backend', 'cpu']),
+  'jax-js': javascript('jax-js', 'peers/jax-js.mjs', []),
+  torch: python('torch', 'torch', 'peers/pytorch.py', ['--mode', 'eager']),
+  'torch-compile': python('torch-compile', 'torch', 'peers/pytorch.py', ['--mode', 'compile'], ({ kind }) => kind !== 'eager'),
+  paddle: python('paddle', 'paddle', 'peers/paddlepaddle.py', ['--mode', 'dynamic'], () => true, paddleEnv()),
+  'paddle-static': python(
+    'paddle-static',
+    'paddle',
+    'peers/paddlepaddle.py',
+    ['--mode', 'static'],
+    ({ kind, name }) => kind !== 'eager' && !/-d[xw]$/.test(name),
+    paddleEnv(),
+  ),
+  onnxruntime: python('onnxruntime', 'onnxruntime', 'peers/onnxrt.py', [], forwardOnly),
+  openblas: python('openblas', 'openblas', 'peers/openblas.py', [], ({ kind }) => kind === 'gemm'),
+  onednn: python('onednn', 'torch', 'peers/pytorch.py', ['--mode', 'onednn'], products),
 };
 
 /** @returns {SideSpec} */
@@ -69,7 +122,7 @@ export class Side {
   constructor(spec) {
     this.name = spec.name;
     this.startedAt = performance.now();
-    this.child = spawn(process.execPath, [spec.script, ...spec.args], {
+    this.child = spawn(spec.command ?? process.execPath, [spec.script, ...spec.args], {
       cwd: HERE,
       env: { ...process.env, ...spec.env },
       stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
@@ -129,10 +182,9 @@ export class Side {
     const seconds = new Map();
     try {
       for (const id of readdirSync(`/proc/${this.child.pid}/task`)) {
-        const stat = readFileSync(`/proc/${this.child.pid}/task/${id}/stat`, 'utf8');
-        const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-        // utime and stime, in ticks of 10 ms (fields 14 and 15 of proc(5)).
-        seconds.set(id, (Number(fields[11]) + Number(fields[12])) / 100);
+        // Nanoseconds on a core.
+        const [ran] = readFileSync(`/proc/${this.child.pid}/task/${id}/schedstat`, 'utf8').split(' ');
+        seconds.set(id, Number(ran) / 1e9);
       }
     } catch {
       // Not Linux, or the thread has just ended: report what there is.

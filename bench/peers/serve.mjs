@@ -6,7 +6,10 @@
  *   {"cmd":"run","calls":3,"ms":700}          -> {"times":[...],"values":[...]}   at least so many calls and so long
  *   {"cmd":"probe"}                           -> {"values":[...]}                 entries of an output, where there is no loss
  *   {"cmd":"stats"}                           -> {"peakBytes":...,"info":{...}}  peak resident memory so far, facts of the run
+ *   {"cmd":"roof"}                            -> {"gflops":...,"gbps":...}        the machine's limits, from the side that can measure them
  *   {"cmd":"exit"}
+ *
+ * A setup also carries the whole workload as "spec", for a side in another language.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -30,8 +33,9 @@ function reply(/** @type {unknown} */ message) {
 /**
  * Serves one side until its parent goes away.
  * @param {(workload: import('../workloads.mjs').Workload) => Prepared | Promise<Prepared>} prepare
+ * @param {Record<string, () => object>} further commands of this side alone
  */
-export async function serve(prepare) {
+export async function serve(prepare, further = {}) {
   /** @type {Prepared | undefined} */
   let prepared;
   for await (const line of createInterface({ input: process.stdin })) {
@@ -40,6 +44,10 @@ export async function serve(prepare) {
       if (message.cmd === 'exit') process.exit(0);
       if (message.cmd === 'stats') {
         reply({ peakBytes: process.resourceUsage().maxRSS * 1024, info: prepared?.info?.() });
+        continue;
+      }
+      if (message.cmd in further) {
+        reply(further[message.cmd]());
         continue;
       }
       if (message.cmd === 'setup') {

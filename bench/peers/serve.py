@@ -108,7 +108,8 @@ def fastest(candidates, seconds=0.3):
                 runs += 1
             best[name] = least
         except Exception as error:  # noqa: BLE001  a library may refuse in any way
-            errors.append(f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}")
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            errors.append(f"{name}: {lines[-1].strip()[:200]}")
         prepared = None
         gc.collect()
     if not best:

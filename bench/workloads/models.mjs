@@ -66,7 +66,18 @@ export const MOBILENET_BLOCKS = [
 export const MOBILENET = { side: 224, stem: 32, last: 1280, classes: 1000 };
 
 /** BERT-base (arXiv:1810.04805), without its pooler: post-norm, erf GELU, no mask. */
-export const BERT = { batch: 1, length: 128, vocab: 30522, positions: 512, types: 2, layers: 12, dim: 768, heads: 12, hidden: 3072, eps: 1e-12 };
+export const BERT = {
+  batch: 1,
+  length: 128,
+  vocab: 30522,
+  positions: 512,
+  types: 2,
+  layers: 12,
+  dim: 768,
+  heads: 12,
+  hidden: 3072,
+  eps: 1e-12,
+};
 
 /**
  * A convolution and its normalization, a seed for each of the five.

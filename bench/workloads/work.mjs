@@ -9,7 +9,9 @@ const FORWARD_AND_WEIGHT = 2;
 const ALL_THREE = 3;
 
 function mlp() {
-  return MLP.sizes.slice(1).reduce((sum, n, i) => sum + (i === 0 ? FORWARD_AND_WEIGHT : ALL_THREE) * product(MLP.batch, MLP.sizes[i], n), 0);
+  return MLP.sizes
+    .slice(1)
+    .reduce((sum, n, i) => sum + (i === 0 ? FORWARD_AND_WEIGHT : ALL_THREE) * product(MLP.batch, MLP.sizes[i], n), 0);
 }
 
 function cnn() {

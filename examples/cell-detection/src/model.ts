@@ -1,5 +1,7 @@
 /** A one-stage detector without anchors: a residual backbone, two levels joined both ways, one head for both. */
+
 import { concat, interpolate, nn, type Tensor, tensor } from 'trireme';
+import { bccdClassNames } from 'trireme/data';
 
 export interface Architecture {
   /** Pixels of the input; multiples of 16. */
@@ -17,7 +19,7 @@ export interface Architecture {
 export const architecture: Architecture = {
   width: 320,
   height: 240,
-  classNames: ['RBC', 'WBC', 'Platelets'],
+  classNames: bccdClassNames,
   channels: [16, 32, 64, 128],
   blocks: [1, 2, 2],
   neck: 64,
@@ -26,7 +28,10 @@ export const architecture: Architecture = {
 export const strides = [8, 16] as const;
 
 /** Cells of each level, in the order of the network's outputs. */
-export function gridOf({ width, height }: Pick<Architecture, 'width' | 'height'>): { readonly columns: number; readonly rows: number; readonly stride: number }[] {
+export function gridOf({
+  width,
+  height,
+}: Pick<Architecture, 'width' | 'height'>): { readonly columns: number; readonly rows: number; readonly stride: number }[] {
   return strides.map((stride) => ({ columns: width / stride, rows: height / stride, stride }));
 }
 
@@ -132,9 +137,19 @@ export class CellDetector extends nn.Module<[Tensor], Detections> {
     this.join16 = new ConvUnit(neck, neck, 3);
     this.heads = new nn.ModuleList(strides.map(() => new Head(neck, classNames.length)));
     const cells = gridOf(settings).flatMap(({ columns, rows, stride }) =>
-      Array.from({ length: columns * rows }, (_, i) => [((i % columns) + 0.5) * stride, (Math.floor(i / columns) + 0.5) * stride, 3 * stride]),
+      Array.from({ length: columns * rows }, (_, i) => [
+        ((i % columns) + 0.5) * stride,
+        (Math.floor(i / columns) + 0.5) * stride,
+        3 * stride,
+      ]),
     );
-    const column = (k: number): Tensor => nn.buffer(tensor(Float32Array.from(cells, (cell) => cell[k]), { shape: [cells.length] }));
+    const column = (k: number): Tensor =>
+      nn.buffer(
+        tensor(
+          Float32Array.from(cells, (cell) => cell[k]),
+          { shape: [cells.length] },
+        ),
+      );
     this.centreX = column(0);
     this.centreY = column(1);
     this.unit = column(2);
@@ -148,10 +163,19 @@ export class CellDetector extends nn.Module<[Tensor], Detections> {
     const fine = this.join8.call(this.lateral8.call(at8).add(interpolate(top, { scaleFactor: 2 })));
     const coarse = this.join16.call(top.add(this.down.call(fine)));
     const levels = [fine, coarse].map((level, k) =>
-      this.heads.at(k).call(level).map((map) => map.reshape(map.shape[0], map.shape[1], -1)),
+      this.heads
+        .at(k)
+        .call(level)
+        .map((map) => map.reshape(map.shape[0], map.shape[1], -1)),
     );
-    const logits = concat(levels.map(([classes]) => classes), 2).permute([0, 2, 1]);
-    const sides = concat(levels.map(([, lengths]) => lengths), 2).permute([0, 2, 1]);
+    const logits = concat(
+      levels.map(([classes]) => classes),
+      2,
+    ).permute([0, 2, 1]);
+    const sides = concat(
+      levels.map(([, lengths]) => lengths),
+      2,
+    ).permute([0, 2, 1]);
     return { logits, boxes: this.decode(sides) };
   }
 
@@ -160,6 +184,9 @@ export class CellDetector extends nn.Module<[Tensor], Detections> {
     const length = sides.clamp({ min: -6, max: 3 }).exp();
     const [left, top, right, bottom] = [0, 1, 2, 3].map((k) => length.select(2, k).mul(this.unit));
     const { centreX, centreY } = this;
-    return concat([centreX.sub(left), centreY.sub(top), centreX.add(right), centreY.add(bottom)].map((t) => t.unsqueeze(2)), 2);
+    return concat(
+      [centreX.sub(left), centreY.sub(top), centreX.add(right), centreY.add(bottom)].map((t) => t.unsqueeze(2)),
+      2,
+    );
   }
 }

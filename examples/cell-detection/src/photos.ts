@@ -1,5 +1,15 @@
 /** Photos with boxes, made ready and varied: the datasets that loaders and their worker threads build. */
-import { type Dataset, type Field, type ItemContext, mapDataset, readVoc } from 'trireme/data';
+import {
+  type BatchedDataset,
+  type CollatedItem,
+  type Dataset,
+  defaultCollate,
+  type Field,
+  type ItemContext,
+  mapDataset,
+  readVoc,
+  withCollate,
+} from 'trireme/data';
 import {
   affine,
   colorJitter,
@@ -21,6 +31,8 @@ export type Settings = Pick<Architecture, 'width' | 'height' | 'classNames'>;
 /** A photo at the size of the network's input, with all that is known about it. */
 export interface Photo extends Required<Pick<Sample, 'image' | 'boxes' | 'labels'>> {
   readonly id: string;
+  /** Of the original. */
+  readonly path: string;
   /** Size of the original. */
   readonly width: number;
   readonly height: number;
@@ -41,7 +53,7 @@ export async function loadPhotos(folder: string, set: string, { width, height, c
       width,
       height,
     );
-    photos.push({ ...(sample as Required<typeof sample>), id, width: image.width, height: image.height });
+    photos.push({ ...(sample as Required<typeof sample>), id, path, width: image.width, height: image.height });
   }
   return photos;
 }
@@ -94,7 +106,8 @@ export function variedItems(photos: readonly Photo[], { width, height }: Setting
     randomApply(affine({ scale: [0.75, 1.35], translate: [0.15, 0.15], fill: ground, ...limits }), 0.5),
     horizontalFlip(),
     verticalFlip(),
-    colorJitter({ brightness: 0.2, contrast: 0.2, saturation: 0.3, hue: 0.03 }),
+    colorJitter({ brightness: 0.2, contrast: 0.2, saturation: 0.3 }),
+    randomApply(colorJitter({ hue: 0.04 }), 0.3),
   );
   const joined = new TransformedDataset(source, vary, { mix: join });
   const alone = new TransformedDataset(source, vary);
@@ -105,7 +118,21 @@ export function variedItems(photos: readonly Photo[], { width, height }: Setting
   return mapDataset(dataset, toItem);
 }
 
-/** For workerDataset(): varied items of a set of a folder. */
-export async function makeVariedItems(options: AugmentOptions & { readonly folder: string; readonly set: string; readonly settings: Settings }): Promise<Dataset<Item>> {
-  return variedItems(await loadPhotos(options.folder, options.set, options.settings), options.settings, options);
+/** A batch: the fields of {@link Item} with the photos in front. */
+export type Batch = CollatedItem<Item>;
+
+/** Whole batches, made where the items are made. */
+export function batched(items: Dataset<Item>): BatchedDataset<Item, Batch> {
+  return withCollate(items, defaultCollate<Item>);
+}
+
+export interface VariedOptions extends AugmentOptions {
+  readonly folder: string;
+  readonly set: string;
+  readonly settings: Settings;
+}
+
+/** For workerDataset(): batches of the varied photos of a set. */
+export async function makeVariedItems({ folder, set, settings, plainFrom }: VariedOptions): Promise<BatchedDataset<Item, Batch>> {
+  return batched(variedItems(await loadPhotos(folder, set, settings), settings, { plainFrom }));
 }

@@ -42,7 +42,7 @@ export function assign(boxes: Float32Array, labels: Int32Array, grid: ReturnType
       const reach = (extent: number): number => Math.max(0.5, Math.min(radius, extent / 2 / stride));
       const range = (centre: number, extent: number, count: number): [number, number] => [
         Math.max(0, Math.ceil(centre / stride - reach(extent) - 0.5)),
-        Math.min(count - 1, Math.floor(centre / stride + reach(extent) - 0.5)),
+        Math.min(count - 1, Math.ceil(centre / stride + reach(extent) - 0.5) - 1),
       ];
       const [x0, x1] = range(cx, width, columns);
       const [y0, y1] = range(cy, height, rows);

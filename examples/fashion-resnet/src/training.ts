@@ -13,17 +13,14 @@ import type { ResNet } from './model.js';
  */
 export function trainable(net: ResNet, maxLr: number): Model {
   return new Model(net).compile({
-    optimizer: optimizerOf,
+    // Weights decay, biases and the scales of normalisations do not.
+    optimizer: (_, own) => new optim.SGD(optim.splitDecay(own, { weightDecay: 5e-4 }), { lr: 0.01, momentum: 0.9, nesterov: true }),
     loss: new CrossEntropyLoss({ labelSmoothing: 0.1 }),
     metrics: [new Accuracy()],
     schedule: (optimizer, { steps }) => new optim.OneCycleLR(optimizer, { maxLr, totalSteps: steps, cycleMomentum: false }),
     ema: { decay: 0.998, warmup: true, buffers: true },
   });
 }
-
-/** Weights decay, biases and the scales of normalisations do not. */
-const optimizerOf = (_: readonly Tensor[], net: Parameters<typeof optim.splitDecay>[0]): optim.SGD =>
-  new optim.SGD(optim.splitDecay(net, { weightDecay: 5e-4 }), { lr: 0.01, momentum: 0.9, nesterov: true });
 
 export interface Predictions {
   readonly classes: Int32Array;

@@ -5,13 +5,13 @@
  *   main.js sample [options]       samples from the weights in --out
  */
 import { readFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ArgumentError, deterministic, FormatError, TriremeError } from 'trireme';
-import { writeFileAtomic } from 'trireme/io';
 import { CharTokenizer } from 'trireme/data/text';
+import { writeFileAtomic } from 'trireme/io';
 import { describeMachine, formatDuration, HtmlReport, JsonlLogger, Model, ModelCheckpoint, ProgressBar } from 'trireme/train';
 import { Gpt, type GptOptions } from './model.js';
 import { compare, isComparable, type Reference, readReference } from './reference.js';
@@ -63,7 +63,11 @@ function numberOption(values: Readonly<Record<string, unknown>>, name: string, f
   if (typeof text !== 'string') return fallback;
   const n = Number(text);
   if (text.trim() === '' || !(whole ? Number.isSafeInteger(n) : Number.isFinite(n)) || n < least) {
-    throw new ArgumentError(`--${name} is ${text}`, { op: 'main', received: text, expected: `a ${whole ? 'whole ' : ''}number from ${least}` });
+    throw new ArgumentError(`--${name} is ${text}`, {
+      op: 'main',
+      received: text,
+      expected: `a ${whole ? 'whole ' : ''}number from ${least}`,
+    });
   }
   return n;
 }
@@ -104,7 +108,7 @@ async function trainAndSample({ text, network, training, sampling, out, resume, 
   let written = '';
   const report = new HtmlReport({
     path: join(out, 'report.html'),
-    title: 'GPT on Moby-Dick',
+    title: `GPT on ${text === undefined ? 'Moby-Dick' : basename(text)}`,
     sections: async ({ epochs }) => {
       if (signal.aborted || epochs.length === 0) return [];
       say('');
@@ -202,7 +206,11 @@ async function main(args: string[]): Promise<number> {
     }
     const [command] = positionals;
     if (positionals.length > 1 || (command !== undefined && command !== 'sample')) {
-      throw new ArgumentError(`there is no command ${positionals.join(' ')}`, { op: 'main', expected: 'sample, or none', fix: 'See --help.' });
+      throw new ArgumentError(`there is no command ${positionals.join(' ')}`, {
+        op: 'main',
+        expected: 'sample, or none',
+        fix: 'See --help.',
+      });
     }
     const stream = values.json ? process.stderr : process.stdout;
     const controller = new AbortController();

@@ -1,5 +1,5 @@
 /** A GPT: learned positions, pre-normalized transformer layers that see what came before, a linear head. */
-import { add, arange, noGrad, nn, type Tensor, tensor } from 'trireme';
+import { add, arange, nn, noGrad, type Tensor, tensor } from 'trireme';
 import { uniformArray } from 'trireme/data';
 
 export interface GptOptions {

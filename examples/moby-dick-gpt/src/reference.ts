@@ -32,8 +32,8 @@ export interface Comparison {
   readonly difference: number;
   /** The largest of these over the epochs. */
   readonly largestDifference: number;
-  /** The largest over the first ten batches, before rounding has spread. */
-  readonly firstBatches: number;
+  /** The largest over the first ten batches, before rounding has spread; null when the run was resumed after them. */
+  readonly firstBatches: number | null;
 }
 
 export function compare({ train, validation }: Reference, losses: readonly number[], validationLosses: readonly number[]): Comparison {
@@ -45,6 +45,6 @@ export function compare({ train, validation }: Reference, losses: readonly numbe
     referenceLoss: validation[validation.length - 1],
     difference: byEpoch[byEpoch.length - 1],
     largestDifference: Math.max(...byEpoch),
-    firstBatches: Math.max(...differences(losses.slice(0, 10), train)),
+    firstBatches: losses.length < train.length ? null : Math.max(...differences(losses.slice(0, 10), train)),
   };
 }

@@ -15,10 +15,9 @@ export interface Corpus {
   readonly validation: Int32Array;
 }
 
-/** Moby-Dick without its table of contents, chapter by chapter under their headings. */
+/** Moby-Dick, chapter by chapter under their headings. */
 export function readBook(): string {
-  const chapters = book().filter(({ title }) => title !== 'Contents');
-  return chapters
+  return book()
     .map(({ chapter, title, text }) => (/^\d+$/.test(chapter) ? `CHAPTER ${chapter}. ${title}\n\n${text}` : text))
     .map((text) => `${text.trim()}\n\n\n`)
     .join('');

@@ -38,7 +38,7 @@ export function inputOf(samples: Float32Array): Spectrum {
 
 /** Speeds 0.8 to 1.25, in even steps of pitch. Voices become higher or lower with it, as of shorter or longer vocal tracts. */
 const speeds: readonly Resampler[] = Array.from({ length: 13 }, (_, i) => {
-  const rate = Math.round((sampleRate / 1.25 ** ((i - 6) / 6)) / 100) * 100;
+  const rate = Math.round(sampleRate / 1.25 ** ((i - 6) / 6) / 100) * 100;
   return new Resampler(sampleRate, rate);
 });
 
@@ -50,11 +50,12 @@ export function variedInput(recorded: Float32Array, random: ItemRandom): Spectru
   let samples = random.pick(speeds).apply(recorded);
   if (random.chance(0.5)) samples = preEmphasis(samples, random.uniform(0, 0.9));
   samples = padOrTrim(samples, length, { at: random });
-  if (random.chance(0.5)) samples = mixNoise(samples, whiteNoise(length, random), random.uniform(5, 40));
+  // Half a second of noise, twice.
+  if (random.chance(0.5)) samples = mixNoise(samples, whiteNoise(length / 2, random), random.uniform(5, 40));
   return specAugment(spectrogram(samples), random, {
     frequencyMasks: 2,
-    frequencyWidth: 6,
-    timeMasks: 2,
+    frequencyWidth: 5,
+    timeMasks: 1,
     timeWidth: 8,
     value: -1,
   });

@@ -22,8 +22,8 @@ export interface Recording {
 
 /** The Free Spoken Digit Dataset (CC BY-SA 4.0) at one commit. */
 const commit = '26eb9aaf76e81b692f806f9140c2d2777410d7a1';
-/** What git calls the folder of the recordings at that commit: `git rev-parse <commit>:recordings`. */
-const tree = 'd04322e322a9f937f6f4f7c8546693755184df5b';
+/** `LC_ALL=C sha256sum *.wav | sha256sum` in its folder of recordings. */
+const checksum = '1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959';
 const archive = `https://github.com/Jakobovski/free-spoken-digit-dataset/archive/${commit}.zip`;
 
 /** `7_jackson_32.wav`, in any folder. */
@@ -34,13 +34,11 @@ export function samplesOf(clip: AudioClip): Float32Array {
   return trimSilence(resample(toMono(clip), clip.sampleRate, sampleRate), 50, 128);
 }
 
-/** The name that git gives a folder of ordinary files: a SHA-1 over their names and contents. */
-export function gitTree(files: readonly (readonly [name: string, bytes: Uint8Array])[]): string {
-  const named = (kind: string, bytes: Uint8Array): Buffer =>
-    createHash('sha1').update(`${kind} ${bytes.length}\0`).update(bytes).digest();
+/** Of files in any order: what `sha256sum * | sha256sum` says. */
+export function checksumOf(files: readonly (readonly [name: string, bytes: Uint8Array])[]): string {
+  const sha256 = (content: Uint8Array | string): string => createHash('sha256').update(content).digest('hex');
   const sorted = [...files].sort(([a], [b]) => (a < b ? -1 : 1));
-  const entries = sorted.flatMap(([name, bytes]) => [Buffer.from(`100644 ${name}\0`), named('blob', bytes)]);
-  return named('tree', Buffer.concat(entries)).toString('hex');
+  return sha256(sorted.map(([name, bytes]) => `${sha256(bytes)}  ${name}\n`).join(''));
 }
 
 function recording(name: string, clip: AudioClip): Recording {
@@ -103,12 +101,12 @@ async function readArchive(path: string): Promise<Recording[]> {
   try {
     const wanted = [...entries.values()].filter(({ name }) => name.includes('/recordings/') && pattern.test(name));
     const files = await Promise.all(wanted.map(async ({ name, read }) => [name.slice(name.lastIndexOf('/') + 1), await read()] as const));
-    const id = gitTree(files);
-    if (id !== tree) {
+    const found = checksumOf(files);
+    if (found !== checksum) {
       throw new FormatError(`the recordings in ${path} are others`, {
         op: 'recordings',
-        received: id,
-        expected: `the folder ${tree} of commit ${commit}`,
+        received: found,
+        expected: `those of commit ${commit}, with the checksum ${checksum}`,
         fix: 'Remove the file and start again.',
       });
     }
@@ -131,11 +129,14 @@ export function splitOf(recordings: readonly Recording[], heldOut?: string): Spl
   const test = Int32Array.from(all.filter((i) => tested(recordings[i])));
   const train = Int32Array.from(all.filter((i) => !tested(recordings[i])));
   if (test.length > 0 && train.length > 0) return { train, test };
-  throw new ArgumentError(heldOut === undefined ? 'there are no takes 0 to 4, or no others' : `there is no speaker ${heldOut}, or no other`, {
-    op: 'splitOf',
-    received: heldOut,
-    expected: heldOut === undefined ? 'takes for both parts' : `one of ${speakersOf(recordings).join(', ')}`,
-  });
+  throw new ArgumentError(
+    heldOut === undefined ? 'there are no takes 0 to 4, or no others' : `there is no speaker ${heldOut}, or no other`,
+    {
+      op: 'splitOf',
+      received: heldOut,
+      expected: heldOut === undefined ? 'takes for both parts' : `one of ${speakersOf(recordings).join(', ')}`,
+    },
+  );
 }
 
 export const speakersOf = (recordings: readonly Recording[]): string[] => [...new Set(recordings.map(({ speaker }) => speaker))].sort();
