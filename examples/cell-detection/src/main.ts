@@ -21,7 +21,7 @@ const usage = `usage: node examples/cell-detection/dist/main.js [options]       
   --train SET        photos to learn from (default train; trainval: those of the validation too)
   --validation SET   photos to measure with every fifth epoch (default val; none for no such measure)
   --test SET         photos to measure with at the end (default test)
-  --epochs N         passes over the photos (default 50)
+  --epochs N         passes over the photos (default 32)
   --batch N          photos in a step (default 8)
   --seed N           of weights, order and variation (default 1)
   --workers N        threads that vary photos (default 1)
@@ -192,7 +192,7 @@ async function main(args: string[]): Promise<number> {
         train: { type: 'string', default: 'train' },
         test: { type: 'string', default: 'test' },
         validation: { type: 'string', default: 'val' },
-        epochs: { type: 'string', default: '50' },
+        epochs: { type: 'string', default: '32' },
         batch: { type: 'string', default: '8' },
         seed: { type: 'string', default: '1' },
         workers: { type: 'string', default: '1' },

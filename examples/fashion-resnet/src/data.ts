@@ -1,9 +1,8 @@
-/** Pictures into batches: flipped, moved and partly covered for training, as they are for testing. */
+/** Pictures into batches: flipped and moved for training, as they are for testing. */
 import { type Tensor, tensor } from 'trireme';
 import { DataLoader, type Dataset, type GreyPictures } from 'trireme/data';
 import {
   compose,
-  cutout,
   horizontalFlip,
   imageData8,
   type NormalizeOptions,
@@ -18,8 +17,8 @@ export type Batch = readonly [images: Tensor, labels: Tensor];
 /** Mean and standard deviation of the training pictures. */
 const statistics: NormalizeOptions = { mean: [0.286], std: [0.353] };
 
-/** Half of the pictures mirrored, each moved by up to two pixels, a square of eight pixels covered. */
-export const augmentation = compose(horizontalFlip(), randomCrop(28, { padding: 2 }), cutout(8));
+/** Half of the pictures mirrored, each moved by up to two pixels. */
+export const augmentation = compose(horizontalFlip(), randomCrop(28, { padding: 2 }));
 
 /** Samples in memory. */
 export interface Samples extends Dataset<Sample> {

@@ -29,20 +29,28 @@ export interface Predictions {
   readonly accuracy: number;
 }
 
-/** What the model takes the pictures for. */
+/** What the model takes the pictures for: the mean of what it says of each and of its mirror image. */
 export async function classify(model: Model, pictures: GreyPictures, count: number, signal?: AbortSignal): Promise<Predictions> {
-  const inputs = async function* (): AsyncGenerator<Tensor, void, void> {
+  const inputs = async function* (mirrored: boolean): AsyncGenerator<Tensor, void, void> {
     for await (const [images, labels] of testBatches(pictures, count)) {
       labels.dispose();
-      yield images;
+      if (!mirrored) {
+        yield images;
+        continue;
+      }
+      const mirror = images.flip([3]);
+      images.dispose();
+      yield mirror;
     }
   };
-  const { data, shape } = await model.predict(inputs(), { signal, as: 'array' });
+  const { data: plain, shape } = await model.predict(inputs(false), { signal, as: 'array' });
+  const { data: mirrored } = await model.predict(inputs(true), { signal, as: 'array' });
   const [n, width] = shape;
+  const data = Float32Array.from({ length: n * width }, (_, i) => (Number(plain[i]) + Number(mirrored[i])) / 2);
   const classes = new Int32Array(n);
   const confidence = new Float32Array(n);
   for (let i = 0; i < n; i++) {
-    const row = Array.from(data.subarray(i * width, (i + 1) * width), Number);
+    const row = data.subarray(i * width, (i + 1) * width);
     const top = Math.max(...row);
     classes[i] = row.indexOf(top);
     confidence[i] = 1 / row.reduce((sum, logit) => sum + Math.exp(logit - top), 0);

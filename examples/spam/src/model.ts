@@ -74,7 +74,7 @@ class TransformerReader extends Reader {
     this.positions = new nn.Embedding(maxTokens, dim);
     nn.init.normal(this.positions.weight, 0, 0.02);
     const layer = (): nn.TransformerEncoderLayer =>
-      new nn.TransformerEncoderLayer(dim, 4, { dimFeedforward: 2 * dim, dropout, activation: 'gelu', batchFirst: true, normFirst: true });
+      new nn.TransformerEncoderLayer(dim, 2, { dimFeedforward: 2 * dim, dropout, activation: 'gelu', batchFirst: true, normFirst: true });
     this.encoder = new nn.TransformerEncoder(layer, layers, { norm: new nn.LayerNorm(dim) });
   }
   protected override read(x: Tensor, lengths: Tensor): Tensor {

@@ -1,4 +1,5 @@
 /** Losses as modules: the functions of ops/loss.ts with their options. Weights are buffers, so to() and stateDict() know them. */
+import { full } from '../ops/create.js';
 import * as loss from '../ops/loss.js';
 import { matmul } from '../ops/matmul.js';
 import { randn } from '../ops/random.js';
@@ -82,7 +83,7 @@ export class BCEWithLogitsLoss extends Module<[Tensor, Tensor]> {
   constructor({ weight, posWeight, ...options }: loss.BceWithLogitsOptions = {}) {
     super();
     this.weight = weightOf(weight);
-    this.posWeight = weightOf(posWeight);
+    this.posWeight = weightOf(typeof posWeight === 'number' ? full([], posWeight) : posWeight);
     this.options = options;
   }
   override forward(logits: Tensor, target: Tensor): Tensor {

@@ -46,16 +46,16 @@ export function bce(x: Tensor, target: Tensor, { weight = null, reduction = 'mea
 }
 
 export interface BceWithLogitsOptions extends BceOptions {
-  /** Factor of the positive class. */
-  readonly posWeight?: Tensor | null;
+  /** Factor of the positive class: one, or one for each place of the last axes. */
+  readonly posWeight?: Tensor | number | null;
 }
 
-function logitEntropy(scores: Tensor, target: Tensor, posWeight: Tensor | null = null): Tensor {
+function logitEntropy(scores: Tensor, target: Tensor, posWeight: Tensor | number | null = null): Tensor {
   const logits = raised(scores);
   const logOne = logSigmoid(logits);
   // log(1 - sigmoid(x)) = log(sigmoid(x)) - x
   const negative = mul(sub(1, target), logits);
-  const factor = posWeight === null ? null : add(mul(sub(posWeight, 1), target), 1);
+  const factor = posWeight === null ? null : add(mul(target, typeof posWeight === 'number' ? posWeight - 1 : sub(posWeight, 1)), 1);
   return sub(negative, factor === null ? logOne : mul(factor, logOne));
 }
 

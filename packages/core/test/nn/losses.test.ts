@@ -4,7 +4,7 @@ import { grad } from '../../src/autograd/engine.js';
 import { jit } from '../../src/jit.js';
 import * as nn from '../../src/nn/losses.js';
 import type { Module } from '../../src/nn/module.js';
-import { tensor } from '../../src/ops/create.js';
+import { full, tensor } from '../../src/ops/create.js';
 import * as loss from '../../src/ops/loss.js';
 import { rand, randint, randn } from '../../src/ops/random.js';
 import { logSoftmax } from '../../src/ops/statistics.js';
@@ -138,6 +138,17 @@ describe('weights', () => {
       expect(module.parameters()).toEqual([]);
       module.to('float64');
       expect(module.posWeight?.dtype).toBe('float64');
+      module.dispose();
+    });
+  });
+  test('of the positive class may be one number', () => {
+    scope(() => {
+      const [x, q] = [randn([4, 3]), rand([4, 3])];
+      const expected = loss.bceWithLogits(x, q, { posWeight: full([3], 2.5) });
+      const module = new nn.BCEWithLogitsLoss({ posWeight: 2.5 });
+      close(loss.bceWithLogits(x, q, { posWeight: 2.5 }), expected);
+      close(module.call(x, q), expected);
+      expect(module.posWeight?.item()).toBe(2.5);
       module.dispose();
     });
   });
