@@ -22,6 +22,9 @@ const trackedBytes = 2048;
 /** Bytes that may be allocated after a collection before the next is asked for. */
 const minimumBudget = 96 * 2 ** 20;
 
+/** Above the growth at which engines collect by themselves. */
+const hintBytes = 192 * 2 ** 20;
+
 let tracked: Tracked[] = [];
 let allocatedSince = 0;
 let budget = minimumBudget;
@@ -118,6 +121,18 @@ export function collectGarbage(): number {
   return freed;
 }
 
+/**
+ * Where the collector cannot be called: engines count the bytes of array buffers, and collect when they have grown much. The
+ * buffer is dropped at once, and its pages are never touched.
+ */
+function hintAtMemory(): void {
+  try {
+    new ArrayBuffer(hintBytes);
+  } catch {
+    // No address space for it: then the engine is under pressure anyway.
+  }
+}
+
 /** Under pressure: a collection, unless what was allocated since the last one has been freed by hand already. */
 function relieve(): void {
   let pending = 0;
@@ -130,7 +145,8 @@ function relieve(): void {
   tracked = live;
   allocatedSince = Math.max(0, pending - settledBytes);
   if (allocatedSince > budget / 2 || tracked.length > maximumTracked) {
-    collectGarbage();
+    if (getCollector() === null) hintAtMemory();
+    else collectGarbage();
     allocatedSince = 0;
     settledBytes = tracked.reduce((sum, entry) => sum + entry.block.bytes, 0);
     maximumTracked = Math.max(100_000, 2 * tracked.length);

@@ -15,6 +15,6 @@ test('a training loop with no disposal code keeps its memory bounded as the even
     if (i % 4 === 0) await loss.data();
     if (i % 100 === 0) seen.push(Math.round(memoryInfo().bytes / 2 ** 20));
   }
-  // About 100 MiB as measured; nothing freed would be 1,600.
-  expect(Math.max(...seen)).toBeLessThan(400);
+  // At most 143 MiB as measured; nothing freed would be 1,600.
+  expect(Math.max(...seen)).toBeLessThan(600);
 });
