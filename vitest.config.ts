@@ -7,6 +7,9 @@ import { browserTests, chromium, chromiumArgs } from './scripts/browser-tests.mj
 /** Milliseconds. Far above what a test takes alone, for machines that do much else at once. */
 const testTimeout = 60_000;
 
+/** Tests of what is built on operations and gradients: whether threads share memory makes no difference there, so they run isolated only. */
+const aboveTheRuntime = /test\/(nn|optim|amp|metrics|train|linalg|fft|signal|distributions|parity|data\/(vision|audio|text))\//;
+
 const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** The tests that run in any JavaScript engine, in headless Chromium: with cross-origin isolation (shared memory, threads) and without. */
@@ -20,7 +23,9 @@ function browserProject(isolated: boolean, executablePath: string): TestProjectC
     optimizeDeps: { include: ['fast-check'] },
     test: {
       name: `browser:${name}`,
-      include: browserTests(`${root}packages/core/test`).map((file) => relative(root, file)),
+      include: browserTests(`${root}packages/core/test`)
+        .map((file) => relative(root, file))
+        .filter((file) => isolated || !aboveTheRuntime.test(file)),
       provide: { isolated },
       testTimeout,
       browser: {

@@ -30,27 +30,32 @@ const { values: flags } = parseArgs({
     write: { type: 'boolean' },
     'no-write': { type: 'boolean', default: false },
     'no-build': { type: 'boolean', default: false },
+    page: { type: 'boolean', default: false },
   },
 });
 
 /** A comma-separated flag, checked against what there is. */
 function listed(/** @type {string} */ flag, /** @type {string} */ text, /** @type {readonly string[]} */ known) {
-  const asked = text
+  const names = text
     .split(',')
     .map((s) => s.trim())
     .filter((s) => s !== '');
-  for (const name of asked) {
+  for (const name of names) {
     if (!known.includes(name)) {
       say(`--${flag}: "${name}" is not known. There are: ${known.join(', ')}.`);
       process.exit(2);
     }
   }
-  return asked;
+  return names;
 }
 
 const isSetUp = Object.keys(found()).length > 0;
 const usual = Object.keys(PEERS).filter((name) => PEERS[name].need === undefined || isSetUp);
-const peers = flags.peers === undefined ? usual : listed('peers', flags.peers, Object.keys(PEERS));
+/** "native" and "javascript" stand for all peers of that kind. */
+const kindOf = (/** @type {string} */ name) => (PEERS[name].runs === 'together' ? 'native' : 'javascript');
+const known = Object.keys(PEERS);
+const asked = flags.peers === undefined ? usual : listed('peers', flags.peers, [...known, 'native', 'javascript']);
+const peers = known.filter((name) => asked.includes(name) || asked.includes(kindOf(name)));
 const tiers = listed('tier', flags.tier, ['auto', 'wasm', 'native']);
 const threads = flags.threads.split(',').map(Number);
 if (threads.some((n) => !Number.isInteger(n) || n < 1)) {
@@ -89,6 +94,23 @@ function build() {
 
 const version = (/** @type {string} */ path) => (existsSync(at(path)) ? JSON.parse(readFileSync(at(path), 'utf8')).version : 'unknown');
 
+function thisMachine() {
+  const python = Object.entries(found()).flatMap(([name, place]) =>
+    'version' in place ? [[name, `${place.version}${place.note ? ` (${place.note})` : ''}`]] : [],
+  );
+  return {
+    cpu: `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${cpus().length} cores`,
+    node: process.versions.node,
+    date: new Date().toISOString().slice(0, 10),
+    versions: {
+      Trireme: version('../packages/core/package.json'),
+      'TensorFlow.js': version('node_modules/@tensorflow/tfjs/package.json'),
+      'jax-js': version('node_modules/@jax-js/jax/package.json'),
+      ...Object.fromEntries(python),
+    },
+  };
+}
+
 /** Ours on a start is what a user has: WebAssembly at once, native code when it is there. */
 const ourSide = (/** @type {any} */ workload, /** @type {string} */ tier, /** @type {number} */ count) =>
   ours(count, workload.kind === 'startup' && tier === 'native' ? 'auto' : tier);
@@ -124,57 +146,46 @@ function tell(/** @type {any} */ row) {
   say(`${summary}${factor}${least}${way}${cannot}${trouble}`);
 }
 
-if (peers.some((name) => PEERS[name].need === undefined)) install();
-if (!flags['no-build']) build();
-const protocol = { ...(flags.quick ? QUICK : FULL), ...(flags.budget === undefined ? {} : { budgetMs: 1000 * Number(flags.budget) }) };
-/** @type {any[]} */
-const rows = [];
-/** @type {Record<string, any>} */
-const roofs = {};
-for (const tier of tiers) {
-  for (const count of threads) {
-    const roof = await roofOf(tier, count);
-    roofs[`${tier} ${count}`] = roof;
-    for (const workload of workloads) {
-      for (const names of contestsOf(workload)) {
-        const results = await contest([ourSide(workload, tier, count), ...names.map((n) => PEERS[n].side(count))], workload, protocol);
-        for (const [i, peer] of names.entries()) {
-          const row = rowOf({ workload, threads: count, tier, peer, ours: results[0], theirs: results[i + 1], roof });
-          rows.push(row);
-          if (flags.json) process.stdout.write(`${JSON.stringify(row)}\n`);
-          tell(row);
+async function measure() {
+  if (peers.some((name) => PEERS[name].need === undefined)) install();
+  if (!flags['no-build']) build();
+  const protocol = { ...(flags.quick ? QUICK : FULL), ...(flags.budget === undefined ? {} : { budgetMs: 1000 * Number(flags.budget) }) };
+  for (const tier of tiers) {
+    for (const count of threads) {
+      const roof = await roofOf(tier, count);
+      roofs[`${tier} ${count}`] = roof;
+      for (const workload of workloads) {
+        for (const names of contestsOf(workload)) {
+          const results = await contest([ourSide(workload, tier, count), ...names.map((n) => PEERS[n].side(count))], workload, protocol);
+          for (const [i, peer] of names.entries()) {
+            const row = rowOf({ workload, threads: count, tier, peer, ours: results[0], theirs: results[i + 1], roof });
+            rows.push(row);
+            if (flags.json) process.stdout.write(`${JSON.stringify(row)}\n`);
+            tell(row);
+          }
         }
       }
     }
   }
 }
 
+/** @type {any[]} */
+const rows = [];
+/** @type {Record<string, any>} */
+const roofs = {};
+if (!flags.page) await measure();
+
 // Quick numbers are for looking, not for the page.
-if (flags.write ?? (!flags.quick && !flags['no-write'])) {
+if (flags.page || (flags.write ?? (!flags.quick && !flags['no-write']))) {
   const store = at('data/results.json');
   const kept = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')) : { rows: [], machine: {} };
   const key = (/** @type {any} */ r) => [r.workload, r.tier, r.threads, r.peer].join(' ');
-  const merged = new Map([...kept.rows, ...rows].map((r) => [key(r), r]));
-  const all = [...merged.values()];
-  const python = Object.entries(found()).flatMap(([name, place]) =>
-    'version' in place ? [[name, `${place.version}${place.note ? ` (${place.note})` : ''}`]] : [],
-  );
-  const machine = {
-    cpu: `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${cpus().length} cores`,
-    node: process.versions.node,
-    date: new Date().toISOString().slice(0, 10),
-    versions: {
-      Trireme: version('../packages/core/package.json'),
-      'TensorFlow.js': version('node_modules/@tensorflow/tfjs/package.json'),
-      'jax-js': version('node_modules/@jax-js/jax/package.json'),
-      ...Object.fromEntries(python),
-    },
-    roofs: { ...kept.machine.roofs, ...roofs },
-  };
+  const merged = [...new Map([...kept.rows, ...rows].map((r) => [key(r), r])).values()];
+  const machine = flags.page ? kept.machine : { ...thisMachine(), roofs: { ...kept.machine.roofs, ...roofs } };
   const causes = JSON.parse(readFileSync(at('data/causes.json'), 'utf8'));
-  writeFileSync(store, `${JSON.stringify({ machine, rows: all }, null, 1)}\n`);
+  writeFileSync(store, `${JSON.stringify({ machine, rows: merged }, null, 1)}\n`);
   mkdirSync(at('../docs'), { recursive: true });
-  writeFileSync(at('../docs/benchmarks.md'), page(all, machine, causes));
+  writeFileSync(at('../docs/benchmarks.md'), page(merged, machine, causes));
   say('Wrote docs/benchmarks.md.');
 }
 const defects = rows.filter((row) => defectOf(row) !== undefined);

@@ -51,7 +51,7 @@ function count(name, ok) {
 async function tests() {
   const folder = mkdtempSync(join(tmpdir(), 'trireme-check-'));
   const report = join(folder, 'report.json');
-  const { ok } = await npm(['test', '--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`], 12);
+  const { ok } = await npm(['test', '--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`], 25);
   let results = { numPassedTests: 0, numFailedTests: 0 };
   try {
     results = JSON.parse(readFileSync(report, 'utf8'));

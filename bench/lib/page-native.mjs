@@ -29,7 +29,7 @@ function cell(/** @type {any} */ row, /** @type {Notes} */ notes, named = false)
 function behind(/** @type {any[]} */ rows, /** @type {Record<string, string>} */ causes) {
   const lost = rows.filter((r) => r.verdict === 'behind');
   if (lost.length === 0) return [];
-  const out = ['', '### Where a peer is ahead, and why', '', '| workload | peer | factor | cause |', '| --- | --- | ---: | --- |'];
+  const out = ['', '#### Where a peer is ahead, and why', '', '| workload | peer | factor | cause |', '| --- | --- | ---: | --- |'];
   for (const row of lost) {
     const cause = causes[`${row.workload} ${row.threads}`] ?? causes[row.workload] ?? 'not profiled yet';
     out.push(`| ${row.workload} | ${row.peer} | ${factorOf(row)} | ${cause} |`);
@@ -43,7 +43,7 @@ function ways(/** @type {any[]} */ rows) {
   if (chosen.size === 0) return [];
   const out = [
     '',
-    '## How the peers were run',
+    '### How the peers were run',
     '',
     'Where a library has several ways to do the same, each was tried at setup and the fastest one measured. Threads are set by its own',
     'call and by `OMP_NUM_THREADS`; other settings of BLAS and OpenMP are taken out of the environment. glibc is told to keep large',
@@ -80,7 +80,7 @@ export function nativePart(rows, machine, causes, notes) {
   for (const group of groupsOf(rows)) {
     const mine = rows.filter((r) => r.tier === group.tier && r.threads === group.threads);
     const roof = machine.roofs?.[`${group.tier} ${group.threads}`];
-    out.push('', `## ${titleOf(group)}`, '');
+    out.push('', `### ${titleOf(group)}`, '');
     if (roof) out.push(`Roof: ${shown(roof.gflops)} GFLOP/s in float32, ${shown(roof.gbps)} GB/s.`, '');
     const narrow = peers.some((p) => NARROW.includes(p));
     const columns = [...wide, ...(narrow ? [peers.filter((p) => NARROW.includes(p)).join(', ')] : [])];
@@ -107,8 +107,8 @@ export function nativePart(rows, machine, causes, notes) {
     }
     out.push('', busy(mine, peers, group.threads), ...behind(mine, causes));
   }
-  out.push(...ways(rows), '', '## Peak memory of these (RSS, MB)', '', ...memory(rows, peers));
-  out.push('', '## Values of these', '', 'The largest difference of a side to the expected losses or outputs.', '');
+  out.push(...ways(rows), '', '### Peak memory of these (RSS, MB)', '', ...memory(rows, peers));
+  out.push('', '### Values of these', '', 'The largest difference of a side to the expected losses or outputs.', '');
   out.push(`| workload | Trireme | ${peers.join(' | ')} |`, `| --- | ---: |${' ---: |'.repeat(peers.length)}`);
   for (const workload of WORKLOADS) {
     const found = rows.filter((r) => r.workload === workload.name);

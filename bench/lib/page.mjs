@@ -81,12 +81,12 @@ export function page(rows, machine, causes) {
     'sides overlap, so that nothing is claimed. Workloads, data and expected losses: `bench/workloads.mjs`. Every side computes from',
     'the same numbers, and a row counts only when its losses or outputs agree.',
     '',
-    'Run it: `npm run bench -- --threads 1,2 --tier native,wasm`, after `npm run bench:setup` for the peers in Python; see',
-    '`bench/README.md`.',
-    ...(first.length > 0 ? ['', '# Against libraries of JavaScript', ...firstPart(first, notes)] : []),
-    ...(second.length > 0 ? ['', '# Against native libraries', ...nativePart(second, machine, causes, notes)] : []),
+    'Run it: `npm run bench -- --peers javascript --tier wasm`, and after `npm run bench:setup` for the peers in Python',
+    '`npm run bench -- --peers native --tier native`; see `bench/README.md`.',
+    ...(first.length > 0 ? ['', '## Against libraries of JavaScript', ...firstPart(first, notes)] : []),
+    ...(second.length > 0 ? ['', '## Against native libraries', ...nativePart(second, machine, causes, notes)] : []),
   ];
-  if (notes.list.length > 0) out.push('', '# Notes', '', ...notes.list.map((n, i) => `${i + 1}. ${n.replaceAll('\n', ' ')}`));
+  if (notes.list.length > 0) out.push('', '## Notes', '', ...notes.list.map((n, i) => `${i + 1}. ${n.replaceAll('\n', ' ')}`));
   return `${out.join('\n')}\n`;
 }
 
@@ -96,7 +96,7 @@ function firstPart(/** @type {any[]} */ rows, /** @type {Notes} */ notes) {
   const peers = [...new Set(rows.map((r) => r.peer))];
   for (const group of groupsOf(rows)) {
     const mine = rows.filter((r) => r.tier === group.tier && r.threads === group.threads);
-    out.push('', `## ${titleOf(group)}`, '');
+    out.push('', `### ${titleOf(group)}`, '');
     out.push(
       `| workload | unit | Trireme | ${peers.map((p) => `${p} | factor`).join(' | ')} |`,
       `| --- | --- | ---: |${' ---: | ---: |'.repeat(peers.length)}`,
@@ -117,10 +117,10 @@ function firstPart(/** @type {any[]} */ rows, /** @type {Notes} */ notes) {
     }
     if (group.threads > 1) out.push('', busy(mine, peers, group.threads));
   }
-  out.push('', '## Peak memory (RSS, MB)', '', ...memory(rows, peers));
+  out.push('', '### Peak memory (RSS, MB)', '', ...memory(rows, peers));
   out.push(
     '',
-    '## Losses',
+    '### Losses',
     '',
     'At the steps given (for inference: the first logits); every side, the largest difference to the expected ones.',
     '',

@@ -46,7 +46,7 @@ const style = `
 *{box-sizing:border-box}body{margin:0 auto;max-width:1060px;padding:24px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page)}
 h1{font-size:1.6rem;margin:0 0 12px}h2{font-size:1.15rem;margin:32px 0 8px}
 dl{display:flex;flex-wrap:wrap;gap:8px;margin:0}dl div{background:var(--card);border-radius:8px;padding:8px 14px}dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-weight:600;overflow-wrap:anywhere}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:16px}.card{margin:0;background:var(--card);border-radius:8px;padding:12px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:16px}.card{margin:0;background:var(--card);border-radius:8px;padding:12px}
 .card svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--line)}figcaption{display:flex;flex-wrap:wrap;justify-content:space-between;gap:4px 16px}
 .legend{color:var(--soft);font-size:.85rem}.legend span{margin-left:12px;white-space:nowrap}.card svg.key{width:22px;height:8px;margin-right:5px;vertical-align:middle}.note{color:var(--soft);margin:8px 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse}th,td{padding:4px 10px;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}th{font-weight:600}th[scope=row]{text-align:left}tr+tr{border-top:1px solid var(--line)}
