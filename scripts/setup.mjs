@@ -81,7 +81,7 @@ async function bundle(project) {
   const { build } = await import('esbuild');
   const folder = join(root, project);
   const { exports, bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-  /** @type {{ in: string, out: string }[]} */
+  /** @type {(string | undefined)[]} */
   const files = [...Object.values(exports).map((entry) => entry.default), ...Object.values(bin ?? {})];
   const entryPoints = [...new Set(files)].flatMap((file) => {
     const out = /^\.\/dist\/(.*)\.js$/.exec(file ?? '')?.[1];
