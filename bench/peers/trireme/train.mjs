@@ -121,7 +121,7 @@ export function embedding() {
   const params = parameters('embedding');
   const [table, w1, b1, w2, b2] = params;
   const lossOf = (/** @type {Tensor} */ index, /** @type {Tensor} */ target) => {
-    const x = tr.embedding(index, table).reshape(batch, lookups * dim);
+    const x = tr.embedding(index, table, { sparse: true }).reshape(batch, lookups * dim);
     return tr.bceWithLogits(affine(relu(affine(x, w1, b1)), w2, b2), target);
   };
   const data = [tensor(ids, { shape: [batch, lookups] }), tensor(Float32Array.from(labels), { shape: [batch, 1] })];
