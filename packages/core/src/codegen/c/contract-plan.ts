@@ -216,8 +216,6 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
   const layout = layouts[best];
   const rows = product(dims, side.rowDims);
   const { columns } = layout;
-  // Depthwise convolutions: WebAssembly has a path of its own for them, without copies and register blocks of one row.
-  if (rows <= 2 && k <= 64) return null;
   const batch = product(dims, batchDims);
   const amplified = rows * k > 2 * side.rowSource;
   const rowsPacked = columns >= 8 * target.lanes && !amplified && rows * k <= 2 ** 24;

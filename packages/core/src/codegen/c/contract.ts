@@ -1,11 +1,8 @@
 /** Contractions in C: packed or direct operands, a register block written out in named vectors, the epilogue on each block. */
-import { CompilerError } from '../../errors.js';
-import type { LoopVar } from '../../ir/expr.js';
 import type { ContractPart, Kernel } from '../../ir/kernel.js';
-import { normalize } from '../wasm/normalize.js';
 import { type Axis, type CContractPlan, type CTarget, type LinearOperand, type Padding, planCContract } from './contract-plan.js';
+import { renderEpilogue } from './epilogue.js';
 import type { CKernel, CPhaseEntry } from './module.js';
-import { CWriter } from './writer.js';
 
 /** `NAME(begin, end, args, scratch)`, addresses relative to the heap. */
 export function entryHead(name: string): string {
@@ -16,10 +13,10 @@ const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 /** Floats behind a copy that a block of columns may read beyond its end. */
 const slack = 256;
 
-/** Renders a contraction, or null where WebAssembly must do it. */
-export function renderContract(kernel: Kernel, part: ContractPart, name: string, target: CTarget): CKernel | null {
+/** Renders a contraction whose workspace begins `workspaceAt` bytes into the kernel's, or null where WebAssembly must do it. */
+export function renderContract(kernel: Kernel, part: ContractPart, name: string, target: CTarget, workspaceAt: number): CKernel | null {
   const plan = planCContract(part, target);
-  return plan === null ? null : new ContractRenderer(kernel, part, name, plan).render();
+  return plan === null ? null : new ContractRenderer(kernel, part, name, plan, workspaceAt).render();
 }
 
 class ContractRenderer {
@@ -39,7 +36,7 @@ class ContractRenderer {
   private readonly workspaceBytes: number;
   private readonly rowBatched: boolean;
 
-  constructor(kernel: Kernel, part: ContractPart, name: string, plan: CContractPlan) {
+  constructor(kernel: Kernel, part: ContractPart, name: string, plan: CContractPlan, workspaceAt: number) {
     this.kernel = kernel;
     this.part = part;
     this.name = name;
@@ -48,7 +45,7 @@ class ContractRenderer {
     this.rowPanels = Math.ceil(plan.rows / plan.blockRows);
     this.columnPanels = Math.ceil(plan.columns / this.panelColumns);
     this.rowBatched = plan.batchDims.some((d) => plan.row.strides[d] !== 0 && plan.dims[d].extent > 1);
-    let at = 0;
+    let at = workspaceAt;
     const reserve = (floats: number): number => {
       const start = at;
       at += align(4 * floats);
@@ -58,7 +55,7 @@ class ContractRenderer {
     this.columnCopy = reserve(plan.column.padding ? plan.column.padding.elements + slack : 0);
     this.rowPanelsAt = reserve(plan.rowsPacked ? (this.rowBatched ? plan.batch : 1) * plan.rows * plan.k : 0);
     this.partialsAt = reserve(plan.slices > 1 ? plan.slices * plan.batch * this.partialFloats() : 0);
-    this.workspaceBytes = at;
+    this.workspaceBytes = at - workspaceAt;
   }
   private partialFloats(): number {
     return this.rowPanels * this.columnPanels * this.plan.blockRows * this.panelColumns;
@@ -78,7 +75,7 @@ class ContractRenderer {
       else phases.push([pack]);
     }
     this.blocks();
-    this.epilogue();
+    this.text.push(renderEpilogue(this.part, plan, plan.target.lanes, name, this.panelColumns));
     phases.push([this.mainEntry()]);
     if (plan.slices > 1) phases.push([this.sumEntry()]);
     const scratchFloats = plan.columnsDirect ? 0 : plan.cellColumnPanels * this.panelColumns * this.longestSlice();
@@ -307,110 +304,6 @@ class ContractRenderer {
     for (const r of rows) for (const v of vectors) lines.push(`  *(u_float32 *)(out + ${r * this.panelColumns + v * lanes}) = c${r}_${v};`);
     lines.push('}');
     return lines.join('\n');
-  }
-
-  /** Applies the epilogue to a block whose sums lie in `sums[height][panelColumns]`. */
-  private epilogue(): void {
-    const { plan, part, name } = this;
-    const { dims } = plan;
-    const outputs = dims.flatMap((dim, d) => (dim.role === 'k' ? [] : [d]));
-    const normal = normalize({
-      body: part.epilogue,
-      outer: part.outputVars.map((variable, i) => ({ variable, extent: dims[outputs[i]].extent })),
-      given: [part.result],
-    });
-    const result = normal.locals.get(part.result);
-    if (!result) throw new CompilerError('an epilogue lost its result');
-    const variableOf = (d: number): LoopVar => {
-      const variable = normal.variables.get(part.outputVars[outputs.indexOf(d)]);
-      if (!variable) throw new CompilerError('an epilogue lost its variables');
-      return variable;
-    };
-    const w = new CWriter(normal, plan.target.lanes);
-    const unflatten = (which: readonly number[], flat: string): void => {
-      let below = 1;
-      for (const d of [...which].reverse()) {
-        const variable = variableOf(d);
-        const { extent } = dims[d];
-        const text = extent === 1 ? '0' : below === 1 ? `(${flat}) % ${extent}` : `(${flat}) / ${below} % ${extent}`;
-        const own = `d${d}`;
-        w.line(`const int32_t ${own} = ${text};`);
-        w.bind(variable, own);
-        w.changed(variable);
-        below *= extent;
-      }
-    };
-    w.pointers('args');
-    unflatten(plan.batchDims, 'batch');
-    // The last dimension of the columns runs along the lanes.
-    const wide = plan.columnDims.filter((d) => dims[d].extent > 1);
-    const laneDim = wide[wide.length - 1];
-    w.block('for (int32_t r = 0; r < height; r++)', () => {
-      w.line('const int32_t row = firstRow + r;');
-      unflatten(plan.rowDims, 'row');
-      w.line(`const float *line = sums + r * ${this.panelColumns};`);
-      const scalar = (): void => {
-        w.line(`const float acc = line[c];`);
-        w.bind(result, 'acc');
-        w.changed(result);
-        w.body(normal.body);
-      };
-      if (laneDim === undefined) {
-        for (const d of plan.columnDims) {
-          w.bind(variableOf(d), '0');
-          w.changed(variableOf(d));
-        }
-        w.line('const int32_t c = 0;');
-        scalar();
-        return;
-      }
-      const lane = variableOf(laneDim);
-      const others = plan.columnDims.filter((d) => d !== laneDim);
-      const extent = dims[laneDim].extent;
-      const outerColumns = others.reduce((n, d) => n * dims[d].extent, 1);
-      w.block('for (int32_t c = 0; c < width;)', () => {
-        w.line('const int32_t column = firstColumn + c;');
-        if (plan.pitch > 0) {
-          // Columns between the lines were computed in vain.
-          const perLine = plan.width / extent;
-          w.line(`const int32_t y = column / ${plan.pitch}, x = column % ${plan.pitch};`);
-          w.line(`if (x >= ${plan.width}) { c += ${plan.pitch} - x; continue; }`);
-          w.line(`const int32_t flat = y * ${plan.width} + x;`);
-          w.line(`const int32_t lane0 = x % ${extent};`);
-          void perLine;
-        } else {
-          w.line('const int32_t flat = column;');
-          w.line(`const int32_t lane0 = flat % ${extent};`);
-        }
-        if (outerColumns > 1) w.line(`const int32_t outer = flat / ${extent};`);
-        if (outerColumns > 1) unflatten(others, 'outer');
-        else
-          for (const d of others) {
-            w.bind(variableOf(d), '0');
-            w.changed(variableOf(d));
-          }
-        w.line(`int32_t run = ${extent} - lane0; if (run > width - c) run = width - c;`);
-        w.line('const int32_t stop = c + run;');
-        w.line('int32_t at = lane0;');
-        w.block('for (; c + LANES <= stop; c += LANES, at += LANES)', () => {
-          w.line('const vf acc = *(const u_float32 *)(line + c);');
-          w.bind(lane, 'at');
-          w.changed(lane);
-          w.vectorBody(normal.body, lane, new Map([[result, 'acc']]));
-        });
-        w.changed(lane);
-        w.block('for (; c < stop; c++, at++)', () => {
-          w.bind(lane, 'at');
-          w.changed(lane);
-          scalar();
-        });
-      });
-    });
-    this.text.push(
-      `static void ${name}_epilogue(const uint32_t *args, int32_t batch, int32_t firstRow, int32_t height, int32_t firstColumn, int32_t width, const float *restrict sums) {`,
-      ...w.lines,
-      '}',
-    );
   }
 
   private mainEntry(): CPhaseEntry {

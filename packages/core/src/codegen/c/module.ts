@@ -1,9 +1,12 @@
 /** From kernels to one C file. */
-import type { Kernel } from '../../ir/kernel.js';
+import type { ContractPart, Kernel, Part } from '../../ir/kernel.js';
+import { splitDilation } from '../wasm/contract-dilation.js';
+import { planWindow } from '../wasm/contract-window.js';
 import { renderContract } from './contract.js';
 import type { CTarget } from './contract-plan.js';
 import { renderLoops } from './loops.js';
 import { withPrelude } from './prelude.js';
+import { renderWindow } from './window.js';
 
 /** A function of the file, `void symbol(begin, end, args, scratch)`: see {@link KernelEntry}. Addresses are relative to the heap. */
 export interface CPhaseEntry {
@@ -35,25 +38,29 @@ export function renderC(kernels: readonly Kernel[], target: CTarget): CModule {
   return { text: withPrelude(body.join('\n'), target.lanes), kernels: rendered };
 }
 
-/** A kernel of one part; those of several parts whose parts have one phase each run side by side. */
+/** A kernel whose parts C can do: they run side by side, phase by phase. */
 function renderKernel(kernel: Kernel, name: string, target: CTarget): CKernel | null {
-  const parts = kernel.parts.map((part, i) =>
-    part.kind === 'contract'
-      ? renderContract(kernel, part, `${name}_${i}`, target)
-      : part.grid > 0
-        ? renderLoops(part, `${name}_${i}`, target)
-        : null,
-  );
-  const present = parts.filter((p) => p !== null);
-  const empty = kernel.parts.filter((part) => part.kind === 'loops' && part.grid <= 0).length;
-  if (present.length === 0 || present.length + empty !== parts.length) return null;
-  // Several workspaces would need pointer tables of their own.
-  if (present.length > 1 && present.some((p) => p.workspaceBytes > 0)) return null;
-  const depth = Math.max(...present.map((p) => p.phases.length));
+  const rendered: CKernel[] = [];
+  let workspaceBytes = 0;
+  const parts = kernel.parts.flatMap((part): readonly Part[] => (part.kind === 'contract' ? splitDilation(part) : [part]));
+  for (const [i, part] of parts.entries()) {
+    if (part.kind === 'loops' && part.grid <= 0) continue;
+    const one = part.kind === 'loops' ? renderLoops(part, `${name}_${i}`, target) : renderProduct(kernel, part, `${name}_${i}`, target, workspaceBytes);
+    if (one === null) return null;
+    workspaceBytes += one.workspaceBytes;
+    rendered.push(one);
+  }
+  if (rendered.length === 0) return null;
+  const depth = Math.max(...rendered.map((p) => p.phases.length));
   return {
-    text: present.map((p) => p.text).join('\n'),
-    phases: Array.from({ length: depth }, (_, i) => present.flatMap((p) => p.phases[i] ?? [])),
-    workspaceBytes: Math.max(...present.map((p) => p.workspaceBytes)),
-    scratchBytes: Math.max(...present.map((p) => p.scratchBytes)),
+    text: rendered.map((p) => p.text).join('\n'),
+    phases: Array.from({ length: depth }, (_, i) => rendered.flatMap((p) => p.phases[i] ?? [])),
+    workspaceBytes,
+    scratchBytes: Math.max(...rendered.map((p) => p.scratchBytes)),
   };
+}
+
+function renderProduct(kernel: Kernel, part: ContractPart, name: string, target: CTarget, workspaceAt: number): CKernel | null {
+  const window = part.type === 'f32' ? planWindow(part, { relaxedSimd: false }, false) : null;
+  return window ? renderWindow(part, window, name, target) : renderContract(kernel, part, name, target, workspaceAt);
 }

@@ -333,6 +333,18 @@ function used(text: string): string[] {
   return [...all].flatMap(([name, definition]) => (wanted.has(name) ? [definition] : []));
 }
 
+/** `EVEN(a, b)`: every second element of two vectors. */
+function evenLanes(lanes: number): string[] {
+  const indices = Array.from({ length: lanes }, (_, i) => 2 * i).join(', ');
+  return [
+    '#if defined(__clang__)',
+    `#define EVEN(a, b) __builtin_shufflevector(a, b, ${indices})`,
+    '#else',
+    `#define EVEN(a, b) __builtin_shuffle(a, b, (vi){${indices}})`,
+    '#endif',
+  ];
+}
+
 /** What `body` needs before it, for vectors of `lanes` elements. The machine's header of intrinsics takes long to read: GCC does without. */
 export function withPrelude(body: string, lanes: number): string {
   return [
@@ -377,6 +389,7 @@ export function withPrelude(body: string, lanes: number): string {
     `#define SPLAT_LANES(x) {${Array.from({ length: lanes }, () => 'x').join(', ')}}`,
     '#define SPLAT(x) ((vf)SPLAT_LANES(x))',
     '#define GUARD(c, value, zero) ((c) ? (value) : (zero))',
+    ...evenLanes(lanes),
     ...used(body),
     body,
   ].join('\n');

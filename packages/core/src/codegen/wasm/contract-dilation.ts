@@ -21,10 +21,21 @@ export function splitDilation(part: ContractPart): readonly ContractPart[] {
       changed ||= pieces !== null;
       next.push(...(pieces ?? [p]));
     }
-    if (!changed) return parts;
-    if (next.length > maxParts) return parts.length > 1 ? parts : [part];
+    if (!changed || next.length > maxParts) return parts.map(withoutIdleDilation);
     parts = next;
   }
+}
+
+/** Coordinates that divide at every index are written without dilation. */
+function withoutIdleDilation(part: ContractPart): ContractPart {
+  const simple = (c: Coordinate): Coordinate => {
+    const d = c.dilation;
+    if (d === 1 || isDilated(c, part.dims)) return c;
+    const terms = c.terms.filter((t) => (part.dims[t.dim]?.extent ?? 0) > 1).map((t) => ({ ...t, coefficient: t.coefficient / d }));
+    return { ...c, terms, offset: c.offset / d, dilation: 1 };
+  };
+  const move = (operand: ContractOperand): ContractOperand => ({ ...operand, coordinates: operand.coordinates.map(simple) });
+  return { ...part, a: move(part.a), b: move(part.b) };
 }
 
 function remainder(value: number, divisor: number): number {

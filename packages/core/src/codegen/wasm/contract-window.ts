@@ -52,20 +52,21 @@ const maxTaps = 128;
 const bandBytes = 32 * 1024;
 const cellWork = 400_000;
 
-/** A plan when the contraction has that form, else null. */
-export function planWindow(part: ContractPart, features: WasmFeatures): WindowPlan | null {
+/** A plan when the contraction has that form, else null. `pad`: lines of the box take whole vectors. */
+export function planWindow(part: ContractPart, features: Pick<WasmFeatures, 'relaxedSimd'>, pad = true): WindowPlan | null {
   if (part.type === 'bool') return null;
   const v = vectorTypes[part.type];
-  return planSide(part, features, v, 'm', part.a, part.b) ?? planSide(part, features, v, 'n', part.b, part.a);
+  return planSide(part, features, v, 'm', part.a, part.b, pad) ?? planSide(part, features, v, 'n', part.b, part.a, pad);
 }
 
 function planSide(
   part: ContractPart,
-  features: WasmFeatures,
+  features: Pick<WasmFeatures, 'relaxedSimd'>,
   v: VectorType,
   rowRole: 'm' | 'n',
   weightOperand: ContractOperand,
   sourceOperand: ContractOperand,
+  pad: boolean,
 ): WindowPlan | null {
   const { dims } = part;
   const extent = (d: number): number => dims[d]?.extent ?? 1;
@@ -93,13 +94,13 @@ function planSide(
   const lane = windowDims[windowDims.length - 1];
   const wide = columnDims.filter((d) => extent(d) > 1);
   if (lane === undefined || lane !== wide[wide.length - 1] || extent(lane) < v.lanes) return null;
-  // Every coordinate belongs to the box or to the cell, and moves forwards.
+  // Every coordinate belongs to the box or to the cell, and moves forwards with the outputs.
   for (const c of sourceOperand.coordinates) {
     const inBox = sliding.includes(c);
     if (c.dilation !== 1) return null;
     for (const t of c.terms) {
       if (extent(t.dim) <= 1) continue;
-      if (inBox && (t.coefficient < 0 || (!windowDims.includes(t.dim) && !kDims.includes(t.dim)))) return null;
+      if (inBox && !kDims.includes(t.dim) && (t.coefficient < 0 || !windowDims.includes(t.dim))) return null;
       if (!inBox && windowDims.includes(t.dim)) return null;
     }
     if (!inBox && c.checked && source.checks.length > 0 && !isPlain(c, dims)) return null;
@@ -113,24 +114,28 @@ function planSide(
   if (windowDims.some((d) => d !== lane && moves(laneCoordinate, d) !== 0)) return null;
 
   const outermost = windowDims[0] ?? lane;
+  /** What the taps subtract at most: a flipped kernel steps backwards. */
+  const least = (c: Coordinate): number => kDims.reduce((sum, d) => sum + Math.min(0, moves(c, d)) * (extent(d) - 1), 0);
   const build = (band: number): { axes: BoxAxis[]; boxElements: number; phaseLength: number } => {
     const reach = (c: Coordinate): number =>
-      [...windowDims, ...kDims].reduce((sum, d) => sum + moves(c, d) * ((d === outermost ? band : extent(d)) - 1), 0);
-    const padded = Math.ceil((extent(lane) * v.bytes) / 16) * (16 / v.bytes);
+      [...windowDims, ...kDims].reduce((sum, d) => sum + Math.abs(moves(c, d)) * ((d === outermost ? band : extent(d)) - 1), 0);
+    const padded = pad ? Math.ceil((extent(lane) * v.bytes) / 16) * (16 / v.bytes) : extent(lane);
     const innerReach = reach(laneCoordinate) + (padded - extent(lane)) * laneStep;
-    const phaseLength = Math.ceil((Math.ceil((innerReach + 1) / laneStep) + 1) / v.lanes) * v.lanes;
+    const tight = Math.ceil((innerReach + 1) / laneStep);
+    const phaseLength = pad ? Math.ceil((tight + 1) / v.lanes) * v.lanes : tight;
     const limit = (c: Coordinate): number => {
-      const needed = c.offset + 1 + [...windowDims, ...kDims].reduce((sum, d) => sum + moves(c, d) * (extent(d) - 1), 0);
+      const needed = c.offset + 1 + [...windowDims, ...kDims].reduce((sum, d) => sum + Math.max(0, moves(c, d)) * (extent(d) - 1), 0);
       return c.checked ? Math.min(c.extent, needed) : needed;
     };
+    const start = (c: Coordinate): number => c.offset + least(c);
     const axes: BoxAxis[] = [];
     let stride = phaseLength * laneStep;
     for (const c of [...ordered].reverse()) {
       if (c === laneCoordinate) {
-        axes.unshift({ coordinate: c, start: c.offset, length: reach(c) + 1, limit: limit(c), stride: 1 });
+        axes.unshift({ coordinate: c, start: start(c), length: reach(c) + 1, limit: limit(c), stride: 1 });
         continue;
       }
-      axes.unshift({ coordinate: c, start: c.offset, length: reach(c) + 1, limit: limit(c), stride });
+      axes.unshift({ coordinate: c, start: start(c), length: reach(c) + 1, limit: limit(c), stride });
       stride *= reach(c) + 1;
     }
     return { axes, boxElements: stride, phaseLength };
@@ -150,7 +155,7 @@ function planSide(
     }
     let offset = 0;
     for (const axis of box.axes) {
-      const q = kDims.reduce((sum, d) => sum + moves(axis.coordinate, d) * (index.get(d) ?? 0), 0);
+      const q = kDims.reduce((sum, d) => sum + moves(axis.coordinate, d) * (index.get(d) ?? 0), -least(axis.coordinate));
       if (axis.coordinate === laneCoordinate) offset += (q % laneStep) * box.phaseLength + Math.floor(q / laneStep);
       else offset += q * axis.stride;
     }

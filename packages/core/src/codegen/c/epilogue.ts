@@ -1,0 +1,121 @@
+/** What runs in C once sums are complete: the epilogue's statements, along the lanes where it can. */
+import { CompilerError } from '../../errors.js';
+import type { LoopVar } from '../../ir/expr.js';
+import type { ContractDim, ContractPart } from '../../ir/kernel.js';
+import { normalize } from '../wasm/normalize.js';
+import { CWriter } from './writer.js';
+
+/** How the output's dimensions are counted. */
+export interface OutputShape {
+  readonly dims: readonly ContractDim[];
+  readonly batchDims: readonly number[];
+  readonly rowDims: readonly number[];
+  readonly columnDims: readonly number[];
+  /** Columns lie `pitch` apart from one line of `width` to the next, those between are not columns; both 0: there are none between. */
+  readonly pitch: number;
+  readonly width: number;
+}
+
+/**
+ * `NAME_epilogue(args, batch, firstRow, height, firstColumn, width, sums)`: finishes a block whose sums lie in `sums`, `rowStride`
+ * floats from one row to the next.
+ */
+export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: number, name: string, rowStride: number): string {
+  const { dims } = shape;
+  const outputs = dims.flatMap((dim, d) => (dim.role === 'k' ? [] : [d]));
+  const normal = normalize({
+    body: part.epilogue,
+    outer: part.outputVars.map((variable, i) => ({ variable, extent: dims[outputs[i]].extent })),
+    given: [part.result],
+  });
+  const result = normal.locals.get(part.result);
+  if (!result) throw new CompilerError('an epilogue lost its result');
+  const variableOf = (d: number): LoopVar => {
+    const variable = normal.variables.get(part.outputVars[outputs.indexOf(d)]);
+    if (!variable) throw new CompilerError('an epilogue lost its variables');
+    return variable;
+  };
+  const w = new CWriter(normal, lanes);
+  const unflatten = (which: readonly number[], flat: string): void => {
+    let below = 1;
+    for (const d of [...which].reverse()) {
+      const variable = variableOf(d);
+      const { extent } = dims[d];
+      const text = extent === 1 ? '0' : below === 1 ? `(${flat}) % ${extent}` : `(${flat}) / ${below} % ${extent}`;
+      const own = `d${d}`;
+      w.line(`const int32_t ${own} = ${text};`);
+      w.bind(variable, own);
+      w.changed(variable);
+      below *= extent;
+    }
+  };
+  w.pointers('args');
+  unflatten(shape.batchDims, 'batch');
+  // The last dimension of the columns runs along the lanes.
+  const wide = shape.columnDims.filter((d) => dims[d].extent > 1);
+  const laneDim = wide[wide.length - 1];
+  w.block('for (int32_t r = 0; r < height; r++)', () => {
+    w.line('const int32_t row = firstRow + r;');
+    unflatten(shape.rowDims, 'row');
+    w.line(`const float *line = sums + r * ${rowStride};`);
+    const scalar = (): void => {
+      w.line(`const float acc = line[c];`);
+      w.bind(result, 'acc');
+      w.changed(result);
+      w.body(normal.body);
+    };
+    if (laneDim === undefined) {
+      for (const d of shape.columnDims) {
+        w.bind(variableOf(d), '0');
+        w.changed(variableOf(d));
+      }
+      w.line('const int32_t c = 0;');
+      scalar();
+      return;
+    }
+    const lane = variableOf(laneDim);
+    const others = shape.columnDims.filter((d) => d !== laneDim);
+    const extent = dims[laneDim].extent;
+    const outerColumns = others.reduce((n, d) => n * dims[d].extent, 1);
+    w.block('for (int32_t c = 0; c < width;)', () => {
+      w.line('const int32_t column = firstColumn + c;');
+      if (shape.pitch > 0) {
+        // Columns between the lines were computed in vain.
+        w.line(`const int32_t y = column / ${shape.pitch}, x = column % ${shape.pitch};`);
+        w.line(`if (x >= ${shape.width}) { c += ${shape.pitch} - x; continue; }`);
+        w.line(`const int32_t flat = y * ${shape.width} + x;`);
+        w.line(`const int32_t lane0 = x % ${extent};`);
+      } else {
+        w.line('const int32_t flat = column;');
+        w.line(`const int32_t lane0 = flat % ${extent};`);
+      }
+      if (outerColumns > 1) w.line(`const int32_t outer = flat / ${extent};`);
+      if (outerColumns > 1) unflatten(others, 'outer');
+      else
+        for (const d of others) {
+          w.bind(variableOf(d), '0');
+          w.changed(variableOf(d));
+        }
+      w.line(`int32_t run = ${extent} - lane0; if (run > width - c) run = width - c;`);
+      w.line('const int32_t stop = c + run;');
+      w.line('int32_t at = lane0;');
+      w.block('for (; c + LANES <= stop; c += LANES, at += LANES)', () => {
+        w.line('const vf acc = *(const u_float32 *)(line + c);');
+        w.bind(lane, 'at');
+        w.changed(lane);
+        w.vectorBody(normal.body, lane, new Map([[result, 'acc']]));
+      });
+      w.changed(lane);
+      w.block('for (; c < stop; c++, at++)', () => {
+        w.bind(lane, 'at');
+        w.changed(lane);
+        scalar();
+      });
+    });
+  });
+  return [
+    `static void ${name}_epilogue(const uint32_t *args, int32_t batch, int32_t firstRow, int32_t height, int32_t firstColumn, int32_t width, const float *restrict sums) {`,
+    ...w.lines,
+    '}',
+  ].join('\n');
+}
