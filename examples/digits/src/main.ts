@@ -10,7 +10,7 @@ import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { ArgumentError, CpuDevice, defaultDevice, manualSeed, TriremeError } from 'trireme';
+import { ArgumentError, CpuDevice, defaultDevice, manualSeed, TriremeError, zeros } from 'trireme';
 import { saveSafetensors, writeFileAtomic } from 'trireme/io';
 import { type ClassMetrics, classMetrics, confusionMatrix, macroAverage } from 'trireme/metrics';
 import { loadDigits, loadFashion, type Split } from './datasets.js';
@@ -157,8 +157,18 @@ async function trainAndReport({ data, dataDir, dataUrl, epochs, seed, out, json 
       ['data', data],
     ]),
   );
+  // Imported here: predicting needs none of it.
+  const { saveOnnx } = await import('@trireme/onnx');
+  const onnxPath = join(out, 'model.onnx');
+  using example = zeros([1, 1, architecture.side, architecture.side]);
+  await saveOnnx(onnxPath, model, [example], {
+    dynamicBatch: true,
+    inputNames: ['pictures'],
+    outputNames: ['logits'],
+    metadata: { classNames: JSON.stringify(split.classNames), data },
+  });
   const here = (path: string): string => relative(process.cwd(), path) || path;
-  say(`report  ${here(report)}\nmodel   ${here(modelPath)}`);
+  say(`report  ${here(report)}\nmodel   ${here(modelPath)}\nONNX    ${here(onnxPath)}`);
 
   // Held-out pictures as files, read by a process of its own.
   const size = architecture.side ** 2;
@@ -181,7 +191,7 @@ async function trainAndReport({ data, dataDir, dataUrl, epochs, seed, out, json 
   say((await predictElsewhere(modelPath, files, signal)).trimEnd());
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ data, accuracy: predictions.accuracy, macroF1: macro.f1, seconds: Number(seconds.toFixed(2)), epochs, parameters, backend: backend(), threads, report: resolve(report), model: resolve(modelPath) })}\n`,
+      `${JSON.stringify({ data, accuracy: predictions.accuracy, macroF1: macro.f1, seconds: Number(seconds.toFixed(2)), epochs, parameters, backend: backend(), threads, report: resolve(report), model: resolve(modelPath), onnx: resolve(onnxPath) })}\n`,
     );
   }
 }

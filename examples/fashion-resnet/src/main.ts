@@ -19,7 +19,7 @@ const usage = `usage: node examples/fashion-resnet/dist/main.js [options]
 
   --data-dir DIR    folder with the four files of Fashion-MNIST
   --data-url URL    mirror to download them from, by https or http
-  --epochs N        passes over the training pictures (default 10)
+  --epochs N        passes over the training pictures (default 12)
   --batch-size N    pictures in a batch (default 128)
   --limit N         train and test with the first N pictures alone
   --seed N          of weights, order and variations (default 1)
@@ -136,7 +136,7 @@ async function main(args: string[]): Promise<number> {
     const options: Options = {
       dataDir: values['data-dir'],
       dataUrl: values['data-url'],
-      epochs: count('epochs', values.epochs, 10),
+      epochs: count('epochs', values.epochs, 12),
       batchSize: count('batch-size', values['batch-size'], 128),
       limit: values.limit === undefined ? undefined : count('limit', values.limit, 0),
       seed: count('seed', values.seed, 1, 0),

@@ -33,7 +33,7 @@ class Block extends nn.Module {
   }
 }
 
-/** [N, 1, H, W] to logits [N, classes]. A pooling after the first convolution makes the rest four times cheaper. */
+/** [N, 1, H, W] to logits [N, classes]. The first stage works at the pictures' full resolution. */
 export class ResNet extends nn.Module {
   readonly stem: nn.Sequential;
   readonly stages: nn.Sequential;
@@ -41,7 +41,7 @@ export class ResNet extends nn.Module {
 
   constructor({ classes, widths, blocks, dropout }: Architecture) {
     super();
-    this.stem = new nn.Sequential(convolution(1, widths[0], 3, 1), new nn.BatchNorm2d(widths[0]), new nn.ReLU(), new nn.MaxPool2d(2));
+    this.stem = new nn.Sequential(convolution(1, widths[0], 3, 1), new nn.BatchNorm2d(widths[0]), new nn.ReLU());
     this.stages = new nn.Sequential(
       ...widths.flatMap((width, stage) =>
         Array.from({ length: blocks }, (_, block) =>
