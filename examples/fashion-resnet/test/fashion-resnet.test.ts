@@ -72,7 +72,7 @@ test('the network has the size that the README tells', () => {
   const { parameters, macs } = summary(net, [1, 1, 28, 28]);
   net.dispose();
   expect(parameters).toBe(308_074);
-  expect(Math.round(macs / 1e5)).toBe(103);
+  expect(Math.round(macs / 1e6)).toBe(37);
 });
 
 describe('the command', () => {
