@@ -20,6 +20,7 @@ const steps = [
     args: [...vitest, 'packages/core/test/train', 'packages/core/test/optim'],
     env: native,
   },
+  { name: '100,000 damaged files', args: [...vitest, 'packages/onnx/test/fuzz'], env: { FUZZ_CASES: '100000' } },
   { name: 'Fashion-MNIST', args: ['examples/digits/dist/main.js', '--data', 'fashion-mnist', '--json'] },
   { name: 'soak', args: ['bench/soak.mjs'] },
 ];

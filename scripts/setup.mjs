@@ -37,7 +37,11 @@ function isInstalled() {
   });
 }
 
-/** The TypeScript projects that have sources: packages first, since examples import them. */
+/** Packages others build on come first; one that is not listed, after them. */
+const order = ['core', 'onnx'];
+const place = (/** @type {string} */ name) => (order.includes(name) ? order.indexOf(name) : order.length);
+
+/** The TypeScript projects that have sources: packages first, since examples import them, and each after those it imports. */
 function projects() {
   return ['packages', 'examples'].flatMap((group) => {
     const folder = join(root, group);
@@ -45,7 +49,7 @@ function projects() {
     const ready = readdirSync(folder).filter(
       (name) => existsSync(join(folder, name, 'tsconfig.json')) && existsSync(join(folder, name, 'src')),
     );
-    return ready.map((name) => join(group, name));
+    return ready.sort((a, b) => place(a) - place(b)).map((name) => join(group, name));
   });
 }
 
@@ -74,19 +78,22 @@ function removeStaleOutputs(project, bundles) {
  * finds the worker. Files that have not changed are left alone; a changed one is replaced in one step, for those who
  * import it meanwhile.
  * @param {string} project
+ * @param {boolean} partly leaves out entries that have no source
  * @returns {Promise<Set<string>>} the files
  */
-async function bundle(project) {
+async function bundle(project, partly = false) {
   // Imported here: before the installation there is none.
   const { build } = await import('esbuild');
   const folder = join(root, project);
   const { exports, bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   /** @type {(string | undefined)[]} */
   const files = [...Object.values(exports).map((entry) => entry.default), ...Object.values(bin ?? {})];
-  const entryPoints = [...new Set(files)].flatMap((file) => {
-    const out = /^\.\/dist\/(.*)\.js$/.exec(file ?? '')?.[1];
-    return out === undefined ? [] : [{ in: join(folder, 'src', `${out}.ts`), out }];
-  });
+  const entryPoints = [...new Set(files)]
+    .flatMap((file) => {
+      const out = /^\.\/dist\/(.*)\.js$/.exec(file ?? '')?.[1];
+      return out === undefined ? [] : [{ in: join(folder, 'src', `${out}.ts`), out }];
+    })
+    .filter((entry) => !partly || existsSync(entry.in));
   /** @type {import('esbuild').BuildOptions & { write: false }} */
   const options = {
     absWorkingDir: folder,
@@ -108,6 +115,7 @@ async function bundle(project) {
   const workers = [
     { in: join(folder, 'src/runtime/cpu/worker.ts'), out: 'worker' },
     { in: join(folder, 'src/data/data-worker.ts'), out: 'data-worker' },
+    { in: join(folder, 'src/runtime/native/build.ts'), out: 'native-build' },
   ].filter((worker) => existsSync(worker.in));
   const results = await Promise.all([
     build({ ...options, entryPoints, splitting: true, chunkNames: 'chunk-[hash]' }),
@@ -131,14 +139,28 @@ async function bundle(project) {
   return new Set(outputFiles.map((file) => file.path));
 }
 
-/** Installs and builds what is out of date. Throws when a command fails. */
-export async function setup() {
+/** Throws when it fails. */
+function install() {
   if (!isInstalled()) {
     console.error('trireme: installing the dependencies (npm ci)');
     // --include=dev: the compiler is a dev dependency, also where NODE_ENV is production.
     // --loglevel: `npm start --silent` would silence the reason of a failure here too.
     run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=warn']);
   }
+}
+
+/**
+ * Makes packages ready to run without checking their types.
+ * @param {readonly string[]} packages such as `packages/core`
+ */
+export async function bundlePackages(packages) {
+  install();
+  for (const project of packages) await bundle(project, true);
+}
+
+/** Installs and builds what is out of date. Throws when a command fails. */
+export async function setup() {
+  install();
   const found = projects();
   for (const project of found) removeStaleOutputs(project, isBundled(project) ? await bundle(project) : new Set());
   run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--build', ...found]);

@@ -8,7 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from families import audio, distributions, dtypes, elementwise, fft, files, image, indexing, layers, linalg, linear, losses, metrics, optimizers, parity, reduction, schedules, sequence, text, training, vision
+from families import audio, distributions, dtypes, elementwise, fft, files, image, indexing, layers, linalg, linear, losses, metrics, optimizers, parity, reduction, schedules, sequence, text, training, vision, weight_files
 
 OUT = Path(__file__).resolve().parents[2] / "packages" / "core" / "test" / "reference"
 
@@ -17,7 +17,7 @@ def main(wanted):
     warnings.simplefilter("ignore")
     OUT.mkdir(parents=True, exist_ok=True)
     total = 0
-    for module in (elementwise, reduction, indexing, linear, layers, losses, metrics, image, training, optimizers, schedules, dtypes, files, sequence, linalg, fft, distributions, vision, audio, text, parity):
+    for module in (elementwise, reduction, indexing, linear, layers, losses, metrics, image, training, optimizers, schedules, dtypes, files, sequence, linalg, fft, distributions, vision, audio, text, parity, weight_files):
         for build in module.FAMILIES:
             if wanted and build.__name__ not in wanted:
                 continue

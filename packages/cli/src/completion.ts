@@ -6,7 +6,7 @@ import { suggestion } from './suggest.js';
 
 const single = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 /** The first argument is a file with one of these endings, not a word. */
-const takesFile = ({ first = [] }: Command): boolean => first.includes('yaml');
+const takesFile = ({ first = [] }: Command): boolean => first.includes('yaml') || first.includes('onnx');
 
 function bash(commands: readonly Command[]): string {
   const cases = commands.map((command) => {

@@ -164,7 +164,13 @@ describe('doctor', () => {
     expect(report.selfTests.wasm.roof?.gflops).toBeGreaterThan(0.1);
     expect(check(report, 'cache')?.value).toMatch(/cache\/native, 0 libraries/);
     if (native.available) expect(report.selfTests.native?.error).toBeLessThan(1e-5);
-    for (const name of ['Node.js', 'relaxed SIMD', 'compiler', 'sharp', 'TRIREME_THREADS']) expect(check(report, name), name).toBeDefined();
+    for (const name of ['Node.js', 'relaxed SIMD', 'compiler', 'koffi', 'sharp', 'TRIREME_THREADS'])
+      expect(check(report, name), name).toBeDefined();
+    if (!native.available) return;
+    expect(check(report, 'flags')?.value).toMatch(/-march=native/);
+    expect(check(report, 'compiler')?.value).toMatch(/version .+, (128|256|512)-bit vectors/);
+    const selfTest = report.checks.find((c) => c.group === 'native code' && c.name === 'self-test');
+    expect(selfTest).toMatchObject({ status: 'ok', value: expect.stringMatching(/compared with WebAssembly in/) });
   }, 60_000);
 
   test('says what is missing and what to do about it, and fails for what is broken', async () => {
@@ -192,8 +198,17 @@ describe('doctor', () => {
       const { code, stdout } = await trireme(folder, ['doctor', '--quick'], { env: { TRIREME_TIER: '', TRIREME_CC: cc } });
       expect(stdout).toMatch(/FAIL\s+self-test\s+the compiler failed on .*no kernels today\n\s+→ Set TRIREME_TIER=wasm/);
       expect(code).toBe(1);
+      // It subtracts where it should add.
+      const edit = "sed -i 's/return a + b;/return a - b;/'";
+      writeFileSync(
+        cc,
+        `#!/bin/bash\nargs=("$@"); for i in "\${!args[@]}"; do case "\${args[$i]}" in *.c) ${edit} "\${args[$i]}";; esac; done; exec cc "\${args[@]}"\n`,
+      );
+      const wrong = await trireme(folder, ['doctor', '--quick'], { env: { TRIREME_TIER: '', TRIREME_CC: cc } });
+      expect(wrong.stdout).toMatch(/FAIL\s+self-test\s+\w+: kernel \w+ computes something else than WebAssembly/);
+      expect(wrong.code).toBe(1);
     },
-    60_000,
+    120_000,
   );
 });
 

@@ -30,6 +30,11 @@ export interface JitFunction<A extends readonly unknown[], R> {
   (...args: A): R;
   /** As a call, off the event loop. Do not change its arguments or state before it resolves. */
   run(...args: A): Promise<R>;
+  /**
+   * As {@link run}, and ends between two kernels when the signal aborts: the promise rejects with the signal's reason. Tensors that
+   * the function updates in place may have been updated in part then; all others are as before.
+   */
+  runWith(options: { readonly signal?: AbortSignal }, ...args: A): Promise<R>;
   /** Compiles for these arguments, if that has not happened yet, without running. */
   compile(...args: A): CompiledProgram;
   /** One for each combination of shapes, dtypes and static arguments seen. */
@@ -78,6 +83,9 @@ interface Entry {
   readonly args: number;
   /** Storages behind the inputs that are not arguments. */
   readonly captured: readonly Storage[];
+  /** Those of them that the program only reads, and the versions it has seen. */
+  readonly kept: readonly Storage[];
+  readonly versions: Float64Array;
   readonly outputs: readonly OutputSpec[];
   /** The function's result with tensors at the places to fill. */
   readonly result: unknown;
@@ -160,8 +168,11 @@ function build(
     }
     if (inspection !== null) outputs.push(inspection.output);
     const program = withTrace(trace, () => trace.finish(outputs.map((t) => trace.operand(t))));
-    const compiled = compileProgram(program, defaultDevice());
     const captured = trace.inputSources.slice(stands.length);
+    // Parameters of an inference, say: what the program does not change itself.
+    const written = new Set(program.updates.map((u) => u.input));
+    const kept = captured.map((_, i) => stands.length + i).filter((input) => !written.has(input));
+    const compiled = compileProgram(program, defaultDevice(), { kept });
     for (const storage of captured) storage.retain();
     // The result is kept as a pattern; let go of the tape behind it.
     for (const t of results) t.gradFn = null;
@@ -173,6 +184,8 @@ function build(
       compiled,
       args: stands.length,
       captured,
+      kept: kept.map((input) => captured[input - stands.length]),
+      versions: new Float64Array(kept.length).fill(-1),
       outputs: outputs.map((t) => ({ shape: t.shape, strides: denseStrides(t.shape), dtype: t.dtype, requiresGrad: t.requiresGrad })),
       result,
       resultTensors: results.length,
@@ -227,13 +240,21 @@ const forgotten = new FinalizationRegistry<Entry[]>(disposeEntries);
 
 /** Fills in the addresses of one run and makes its output tensors. */
 function prepare(entry: Entry, tensors: readonly Tensor[]): Tensor[] {
-  const { pointers, args, captured, outputs } = entry;
+  const { pointers, args, captured, outputs, kept, versions } = entry;
   for (let i = 0; i < args; i++) {
     const t = tensors[i];
     t.assertLive('jit');
     pointers[1 + i] = t.storage.address + t.offset * dtypeInfo[t.dtype].bytes;
   }
   for (let i = 0; i < captured.length; i++) pointers[1 + args + i] = captured[i].address;
+  let changed = false;
+  for (let i = 0; i < kept.length; i++) {
+    const { version } = kept[i];
+    if (versions[i] === version) continue;
+    versions[i] = version;
+    changed = true;
+  }
+  if (changed) entry.compiled.keptChanged();
   const base = 1 + args + captured.length;
   return outputs.map((spec, i) => {
     const storage = Storage.allocate(defaultDevice(), spec.dtype, sizeOf(spec.shape));
@@ -244,11 +265,16 @@ function prepare(entry: Entry, tensors: readonly Tensor[]): Tensor[] {
   });
 }
 
-function finish(entry: Entry, tensors: readonly Tensor[], made: readonly Tensor[]): unknown {
+/** The tensors that a run writes in place are other ones than before. */
+function markUpdated(entry: Entry, tensors: readonly Tensor[]): void {
   for (const input of entry.updated) {
     const storage = input < entry.args ? tensors[input].storage : entry.captured[input - entry.args];
     storage.version++;
   }
+}
+
+function finish(entry: Entry, tensors: readonly Tensor[], made: readonly Tensor[]): unknown {
+  markUpdated(entry, tensors);
   for (const { leaf, output, sparse } of entry.leafGrads) {
     if (sparse !== null) leaf.sparseGrad = new SparseGrad(made[output], made[output + 1], leaf.shape, sparse.isCoalesced);
     else leaf.grad = output < 0 ? null : made[output];
@@ -319,20 +345,30 @@ export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, opti
     for (const t of temporary) t.dispose();
     return finish(entry, tensors, made) as R;
   };
-  const run = async (...args: A): Promise<R> => {
+  const runWith = async ({ signal }: { readonly signal?: AbortSignal }, ...args: A): Promise<R> => {
     if (currentTrace() !== null) return fn(...args);
+    signal?.throwIfAborted();
     const { entry, tensors, temporary } = find(args);
     const made = prepare(entry, tensors);
-    if (runObserver === null) await entry.compiled.executable.run(entry.pointers.slice());
-    else runObserver.run(entry.compiled, entry.pointers, '');
-    for (const t of temporary) t.dispose();
+    try {
+      if (runObserver === null) await entry.compiled.executable.run(entry.pointers.slice(), signal);
+      else runObserver.run(entry.compiled, entry.pointers, '');
+    } catch (error) {
+      // What it updates in place may be half written: whoever has derived something from it has to do so again.
+      markUpdated(entry, tensors);
+      for (const t of made) t.dispose();
+      throw error;
+    } finally {
+      for (const t of temporary) t.dispose();
+    }
     const result = finish(entry, tensors, made) as R;
     await settleMemory();
     return result;
   };
+  const run = (...args: A): Promise<R> => runWith({}, ...args);
   const dispose = (): void => disposeEntries(entries);
   const compile = (...args: A): CompiledProgram => find(args).entry.compiled;
-  const jitted = Object.assign(call, { run, dispose, compile, programs: [] as readonly CompiledProgram[] });
+  const jitted = Object.assign(call, { run, runWith, dispose, compile, programs: [] as readonly CompiledProgram[] });
   forgotten.register(jitted, entries);
   Object.defineProperty(jitted, 'programs', { get: () => entries.map((e) => e.compiled) });
   return jitted;

@@ -23,14 +23,22 @@ const stride = { stride: sizes, padding: amounts };
 const conv = {
   stride: sizes,
   padding: either(choice('same', 'valid'), amounts),
+  paddingEnd: amounts,
   dilation: sizes,
   groups: count,
   paddingMode: choice('zeros', 'reflect', 'replicate', 'circular'),
   bias: flag,
 } as const;
 const transposed = { ...stride, outputPadding: amounts, dilation: sizes, groups: count, bias: flag };
-const maxPool = { ...stride, dilation: sizes, ceilMode: flag };
-const avgPool = { ...stride, ceilMode: flag, countIncludePad: flag, divisorOverride: nullable(count) };
+const maxPool = { ...stride, paddingEnd: amounts, dilation: sizes, ceilMode: flag };
+const avgPool = {
+  ...stride,
+  paddingEnd: amounts,
+  dilation: sizes,
+  ceilMode: flag,
+  countIncludePad: flag,
+  divisorOverride: nullable(count),
+};
 const lpPool = { stride: sizes, ceilMode: flag };
 const running = { eps: positive, momentum: nullable(share), affine: flag, trackRunningStats: flag };
 const unfold = { ...stride, dilation: sizes };

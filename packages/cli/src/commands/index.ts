@@ -26,14 +26,26 @@ const json: Flag = { name: 'json', help: 'one line of JSON on standard output, w
 const help: Flag = { name: 'help', short: 'h', help: 'this text' };
 const general = [json, help] as const;
 
+const deviceFlags: readonly Flag[] = [
+  { name: 'threads', value: 'N', least: 1, help: 'threads of the device (default TRIREME_THREADS, else the cores)' },
+  { name: 'tier', value: 'TIER', choices: ['wasm', 'native', 'auto'], help: 'code of the device (default TRIREME_TIER, else auto)' },
+];
 const runFlags: readonly Flag[] = [
   { name: 'set', value: 'KEY=VALUE', many: true, help: 'change an option of the script, or a key of the configuration; again for more' },
   { name: 'output', short: 'o', value: 'FOLDER', path: true, help: 'output folder of the run (default runs/NAME)' },
   { name: 'seed', value: 'N', least: 0, help: 'of weights, dropout and the order of the data' },
   { name: 'device', value: 'DEVICE', choices: ['cpu'], help: 'where tensors live: cpu' },
-  { name: 'threads', value: 'N', least: 1, help: 'threads of the device (default TRIREME_THREADS, else the cores)' },
-  { name: 'tier', value: 'TIER', choices: ['wasm', 'native', 'auto'], help: 'code of the device (default TRIREME_TIER, else auto)' },
+  ...deviceFlags,
 ];
+const dim: Flag = { name: 'dim', value: 'NAME=N', many: true, help: 'an extent that the model leaves open (default 1); again for more' };
+const input: Flag = {
+  name: 'input',
+  short: 'i',
+  value: 'NAME=FILE',
+  many: true,
+  path: true,
+  help: 'an array for an input; again for more',
+};
 const checkpoint: Flag = {
   name: 'checkpoint',
   short: 'c',
@@ -41,6 +53,7 @@ const checkpoint: Flag = {
   path: true,
   help: 'a checkpoint folder, a .safetensors file, best or last (default last)',
 };
+const modelFiles = ['onnx', 'json', 'keras', 'h5', 'safetensors', 'npz', 'pt', 'pth', 'bin', 'gguf'];
 const runFiles = ['yaml', 'yml', 'js', 'mjs', 'ts', 'mts', 'json'];
 
 function settings(args: Arguments): Setting[] {
@@ -51,12 +64,16 @@ function settings(args: Arguments): Setting[] {
   });
 }
 
+async function device(args: Arguments, tier?: 'native'): Promise<void> {
+  const { prepareDevice } = await import('../session.js');
+  prepareDevice({ threads: args.number('threads'), tier: tier ?? (args.text('tier') as 'auto' | 'native' | 'wasm' | undefined) });
+}
+
 /** Makes the device first, since a script may make tensors as soon as it is loaded. */
 async function load(args: Arguments, tier?: 'native'): Promise<LoadedRun> {
-  const { prepareDevice } = await import('../session.js');
   const { loadRun } = await import('../load.js');
   const changes = settings(args);
-  prepareDevice({ threads: args.number('threads'), tier: tier ?? (args.text('tier') as 'auto' | 'native' | 'wasm' | undefined) });
+  await device(args, tier);
   return loadRun(args.positionals[0], {
     settings: changes,
     seed: args.number('seed'),
@@ -149,6 +166,103 @@ for a script, whatever its predict() takes. Each item gives one line of JSON; wi
     },
   },
   {
+    name: 'inspect',
+    usage: '<model> [--html FILE] [options]',
+    summary: 'show what is in a model: inputs, operators, parameters, FLOPs, shapes',
+    details: `A model is an .onnx file, model.json of TensorFlow.js, or a .keras or .h5 file; of a file of weights the tensors are listed.
+Shapes of all values are inferred for the extents that --dim gives (1 for the others); nothing is computed. --html writes
+a page with the picture of the graph that needs nothing else: it opens in any browser, without a network.`,
+    flags: [
+      { name: 'html', value: 'FILE', path: true, help: 'write a page with the picture of the graph' },
+      dim,
+      { name: 'values', help: 'list the shape of every value' },
+      ...general,
+    ],
+    positionals: [1, 1],
+    first: modelFiles,
+    async run(args, output) {
+      const { inspect } = await import('./inspect.js');
+      return inspect(args.positionals[0], { dims: args.all('dim'), html: args.text('html'), values: args.has('values') }, output);
+    },
+  },
+  {
+    name: 'run',
+    usage: '<model> --input NAME=FILE ... [--output WHERE] [options]',
+    summary: 'run a model on arrays in files',
+    details: `Inputs are .npy, .npz or .pb files; an archive (.npz) without a name gives arrays to the inputs they are named after. Types
+and shapes are checked against the model. Outputs are described, and with --output written: to a .npz, .npy or .pb file, or to a
+folder with a file for each.`,
+    flags: [
+      input,
+      { name: 'output', short: 'o', value: 'WHERE', path: true, help: 'a folder, or a .npz, .npy or .pb file' },
+      ...deviceFlags,
+      ...general,
+    ],
+    positionals: [1, 1],
+    first: ['onnx', 'json', 'keras', 'h5'],
+    async run(args, output) {
+      await device(args);
+      const { runModel } = await import('./run-model.js');
+      return runModel(args.positionals[0], { inputs: args.all('input'), target: args.text('output') }, output);
+    },
+  },
+  {
+    name: 'convert',
+    usage: '<in> <out> [--fp16 | --quantize] [--opset N] [options]',
+    summary: 'convert a model or weights to another format, and compare the two',
+    details: `Formats go by the endings. Read are models (.onnx, model.json of TensorFlow.js, .keras, .h5) and weights (.safetensors and an index
+of shards, .npz, .npy, .pt, .pth, .bin, .gguf, folders); written are .onnx, .safetensors and .npz. A model can be converted to weights.
+
+--fp16 stores weights as float16, --quantize those of products, convolutions and embeddings as int8 with a scale for each channel;
+an ONNX graph computes in float32 as before. --opset records the model anew and writes it for that version.
+
+Both models then run on the same inputs (those of --input, else made-up ones) and the largest difference is shown; exit code 1 says
+that it is larger than the kind of conversion explains.`,
+    flags: [
+      { name: 'fp16', help: 'weights as float16' },
+      { name: 'quantize', help: 'weights as int8' },
+      { name: 'opset', value: 'N', least: 1, help: 'version of the ONNX operators to write' },
+      input,
+      dim,
+      ...deviceFlags,
+      ...general,
+    ],
+    positionals: [2, 2],
+    first: modelFiles,
+    async run(args, output) {
+      await device(args);
+      const { convert } = await import('./convert.js');
+      const [from, to] = args.positionals;
+      const flags = { fp16: args.has('fp16'), quantize: args.has('quantize'), opset: args.number('opset') };
+      return convert(from, to, { ...flags, inputs: args.all('input'), dims: args.all('dim') }, output);
+    },
+  },
+  {
+    name: 'verify',
+    usage: '<a> <b> [--input NAME=FILE ...] [options]',
+    summary: 'run two models on the same inputs, or take two files of weights, and compare the numbers',
+    details: `Inputs without a file are made up: normal numbers for floats, 0 and 1 for others. Outputs go together by name, else by place.
+Exit code 1: somewhere the difference is larger than --tolerance times the largest element.`,
+    flags: [
+      input,
+      dim,
+      { name: 'tolerance', value: 'X', help: 'largest difference that passes, as a part of the largest element (default 1e-4)' },
+      { name: 'seed', value: 'N', least: 0, help: 'of made-up inputs' },
+      ...deviceFlags,
+      ...general,
+    ],
+    positionals: [2, 2],
+    first: modelFiles,
+    async run(args, output) {
+      const tolerance = Number(args.text('tolerance') ?? '1e-4');
+      if (!(tolerance >= 0)) throw new UsageError(`--tolerance is ${args.text('tolerance')}`, 'It takes a number, 0 or more.');
+      await device(args);
+      const { verify } = await import('./verify.js');
+      const [a, b] = args.positionals;
+      return verify(a, b, { inputs: args.all('input'), dims: args.all('dim'), seed: args.number('seed') ?? 0, tolerance }, output);
+    },
+  },
+  {
     name: 'doctor',
     usage: '[options]',
     summary: 'show what this machine offers, and what to do about what is missing',
@@ -233,6 +347,9 @@ function suggestedCommand(name: string): string {
     infer: 'predict',
     info: 'doctor',
     summarize: 'summary',
+    show: 'inspect',
+    export: 'convert',
+    compare: 'verify',
   };
   if (Object.hasOwn(aliases, name)) return `Did you mean ${aliases[name]}?`;
   const near = nearest(

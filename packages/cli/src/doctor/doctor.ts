@@ -181,6 +181,7 @@ function nativeChecks({ native, tier }: MachineReport, test: SelfTest | { readon
           value: `${compiler.command}, version ${compiler.version}, ${compiler.vectorBits}-bit vectors`,
         }
       : { group, name: 'compiler', status: 'warn', value: native.reason ?? 'none', fix: compilerHint() },
+    ...(compiler ? [{ group, name: 'flags', status: 'info' as const, value: compiler.flags.join(' ') }] : []),
     koffi
       ? { group, name: 'koffi', status: 'ok', value: koffi }
       : { group, name: 'koffi', status: 'warn', value: 'not there', fix: 'npm install koffi (it calls the compiled code).' },
@@ -189,7 +190,15 @@ function nativeChecks({ native, tier }: MachineReport, test: SelfTest | { readon
     const problem = cacheProblem(cache.path);
     const off = process.env.TRIREME_CACHE === 'off';
     const value = `${cache.path}, ${cache.libraries} libraries, ${mib(cache.bytes)}`;
-    if (problem !== null)
+    if (cache.lasting && cache.reason !== null)
+      checks.push({
+        group,
+        name: 'cache',
+        status: 'warn',
+        value: `${value}; ${cache.reason}`,
+        fix: 'What it lacks is compiled by every process anew: run trireme warmup where it can be written to.',
+      });
+    else if (problem !== null)
       checks.push({
         group,
         name: 'cache',
@@ -217,7 +226,7 @@ function nativeChecks({ native, tier }: MachineReport, test: SelfTest | { readon
         group,
         name: 'self-test',
         status: fine ? 'ok' : 'fail',
-        value: `error ${test.error.toExponential(1)}, compiled in ${test.seconds.toFixed(1)} s`,
+        value: `error ${test.error.toExponential(1)}, compiled and compared with WebAssembly in ${test.seconds.toFixed(1)} s`,
         ...(fine ? {} : { fix: off }),
       });
     }

@@ -15,8 +15,20 @@ export interface KernelEntry {
 /** Entries that do not depend on one another; phases of a kernel run in order with a barrier between them. */
 export type Phase = readonly KernelEntry[];
 
+/**
+ * What a kernel does with an operand whose content is kept before all else: it copies it to memory of its own, whose address
+ * stands behind the workspace's in the arguments. Done once for many calls where the operand stays the same.
+ */
+export interface Preparation {
+  readonly phases: readonly Phase[];
+  /** The parameters it reads; it reads and writes nothing else. */
+  readonly params: readonly number[];
+  readonly bytes: number;
+}
+
 export interface CompiledKernel {
   readonly phases: readonly Phase[];
+  readonly preparation?: Preparation | null;
   /** Bytes (16-aligned) of memory shared by all threads that the kernel needs between its phases; 0 for most. */
   readonly workspaceBytes: number;
   /** Bytes of private memory each thread needs. */

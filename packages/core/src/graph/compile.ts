@@ -15,6 +15,7 @@ import { printProgram } from './print.js';
 import type { GraphNode, Operand, Program, Value } from './program.js';
 import { type Call, schedule } from './schedule.js';
 import { shareKernels } from './share-kernels.js';
+import { splitKept } from './split-kept.js';
 
 /** What a program runs as, before a device has loaded it. Slots: the arena, then the inputs, then the outputs. */
 export interface LoweredProgram {
@@ -22,21 +23,59 @@ export interface LoweredProgram {
   readonly program: Program;
   readonly steps: readonly Step[];
   readonly arenaBytes: number;
+  /** From this byte of the arena on lies what a `prepare` step writes: it must stay from run to run. */
+  readonly preparedFrom: number;
 }
 
 export interface CompileOptions {
   /** Off: one kernel for each operation, as eager mode does it. */
   readonly fusion?: boolean;
+  /** Positions of the inputs whose content changes seldom from one run to the next, if ever: see {@link Executable.keptChanged}. */
+  readonly kept?: readonly number[];
 }
 
-/** Lowers a program: passes, fusion, memory plan, kernels. */
+/** Lowers a program: passes, fusion, memory plan, kernels. What follows from kept inputs alone is prepared apart. */
 export function lowerProgram(source: Program, options: CompileOptions = {}): LoweredProgram {
-  const fusion = options.fusion ?? true;
   const passed = runPasses(source);
-  const { program, schedule: plan } = schedule(passed, { fusion });
+  const kept = new Set((options.kept ?? []).map((i) => passed.inputs[i]));
+  const split = splitKept(passed, kept);
+  if (split === null) return lower(passed, options, kept);
+  const { preparation, main, prepared } = split;
+  const head = lower(preparation, { ...options, kept: [] }, new Set());
+  // Prepared values are inputs of the main program, in a slot of their own behind all others.
+  const slot = 1 + passed.inputs.length + passed.outputs.length;
+  const offsets: number[] = [];
+  let bytes = 0;
+  for (const value of prepared) {
+    offsets.push(bytes);
+    bytes = Math.ceil((bytes + bytesOf(value)) / 64) * 64;
+  }
+  const places = new Map(prepared.map((value, i) => [value, { slot, offset: offsets[i] }]));
+  const tail = lower(main, options, new Set([...kept, ...prepared]), places);
+  const preparedFrom = Math.ceil(Math.max(head.arenaBytes, tail.arenaBytes) / 64) * 64;
+  const place = (to: number): Address =>
+    to <= passed.inputs.length ? { slot: to, offset: 0 } : { slot: 0, offset: preparedFrom + offsets[to - 1 - passed.inputs.length] };
+  const steps = shareKernels([
+    { kind: 'prepare', body: relocate(head.steps, place, 0) },
+    ...relocate(tail.steps, (to) => (to === slot ? { slot: 0, offset: preparedFrom } : { slot: to, offset: 0 }), 0),
+  ]);
+  verifySteps(steps);
+  return { program: passed, steps, arenaBytes: preparedFrom + bytes, preparedFrom };
+}
+
+/** `places`: where inputs behind the program's own are. */
+function lower(
+  passed: Program,
+  options: CompileOptions,
+  kept: ReadonlySet<Value>,
+  places: ReadonlyMap<Value, Address> = new Map(),
+): LoweredProgram {
+  const fusion = options.fusion ?? true;
+  const { program, schedule: plan } = schedule(passed, { fusion, kept });
+  const inputs = program.inputs.length - places.size;
   const fixed = new Map<Value, Address>();
-  program.inputs.forEach((v, i) => fixed.set(v, { slot: 1 + i, offset: 0 }));
-  program.outputs.forEach((o, i) => fixed.set(o.value, { slot: 1 + program.inputs.length + i, offset: 0 }));
+  program.inputs.forEach((v, i) => fixed.set(v, places.get(v) ?? { slot: 1 + i, offset: 0 }));
+  program.outputs.forEach((o, i) => fixed.set(o.value, { slot: 1 + inputs + i, offset: 0 }));
   for (const [value, input] of plan.written) fixed.set(value, fixed.get(input) ?? { slot: 0, offset: 0 });
 
   const controls = plan.calls.filter((c) => c.kind === 'control').map((c) => new ControlLowering(c.node, options));
@@ -63,7 +102,7 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
     own.push(...copySteps({ value, layout: denseLayout(value.shape) }, addressOf(value), addressOf(input)));
   const steps = shareKernels(own);
   verifySteps(steps);
-  return { program, steps, arenaBytes };
+  return { program, steps, arenaBytes, preparedFrom: arenaBytes };
 }
 
 function kernelSteps(call: Extract<Call, { kind: 'kernel' }>, addressOf: (v: Value) => Address): Step[] {
@@ -113,6 +152,7 @@ function relocate(steps: readonly Step[], base: (slot: number) => Address, depth
         case 'call':
           return { ...step, args: step.args.map(move) };
         case 'repeat':
+        case 'prepare':
           return { ...step, body: walk(step.body) };
         case 'while':
           return { ...step, condition: move(step.condition), before: walk(step.before), body: walk(step.body) };
@@ -141,7 +181,13 @@ class ControlLowering {
 
   constructor(node: GraphNode, options: CompileOptions) {
     this.node = node;
-    this.bodies = node.subprograms.map((p) => lowerProgram(p, options));
+    // What all rounds of a loop share.
+    const consts = this.kind === 'cond' ? 0 : Number(node.attrs.consts ?? 0);
+    const kept = Array.from({ length: consts }, (_, i) => i);
+    this.bodies = node.subprograms.map((p) => {
+      const passed = runPasses(p);
+      return lower(passed, options, new Set(kept.map((i) => passed.inputs[i])));
+    });
     let bytes = 0;
     const reserve = (n: number): number => {
       const at = bytes;
@@ -221,6 +267,11 @@ export interface CompiledProgram extends LoweredProgram {
   readonly executable: Executable;
   /** Distinct kernels in order of their first call. */
   readonly kernels: readonly Kernel[];
+  /** Slots of the kept inputs, and how often their content was said to have changed. */
+  readonly keptSlots: readonly number[];
+  readonly keptVersion: number;
+  /** To be called before a run when the content of a kept input has changed. */
+  keptChanged(): void;
   toString(): string;
 }
 
@@ -230,7 +281,7 @@ export function kernelsIn(steps: readonly Step[]): Kernel[] {
   const walk = (list: readonly Step[]): void => {
     for (const step of list) {
       if (step.kind === 'call') found.add(step.kernel);
-      else if (step.kind === 'repeat') walk(step.body);
+      else if (step.kind === 'repeat' || step.kind === 'prepare') walk(step.body);
       else if (step.kind === 'while') {
         walk(step.before);
         walk(step.body);
@@ -251,18 +302,29 @@ export function compileProgram(source: Program, device: Device, options: Compile
   if (debugLevel() >= 2) debugPrint(2, printProgram(lowered.program));
   if (debugLevel() >= 3) debugPrint(3, printSteps(lowered.steps));
   const { program, steps, arenaBytes } = lowered;
+  const keptSlots = (options.kept ?? []).map((i) => 1 + i);
+  let keptVersion = 0;
   const executable = device.load({
     name: program.name,
     steps,
     arenaBytes,
     slots: 1 + program.inputs.length + program.outputs.length,
     constants: [],
+    kept: { slots: keptSlots, arenaFrom: lowered.preparedFrom },
   });
   const kernels = kernelsIn(steps);
   return {
     ...lowered,
     executable,
     kernels,
+    keptSlots,
+    get keptVersion() {
+      return keptVersion;
+    },
+    keptChanged: () => {
+      keptVersion++;
+      executable.keptChanged?.();
+    },
     toString: () => `${printProgram(program)}\n\n${kernels.length} kernels, arena ${arenaBytes} bytes\n${printSteps(steps)}`,
   };
 }

@@ -16,7 +16,7 @@ export interface LoweredContract {
   readonly work: number;
 }
 
-function contractOperand(emitter: KernelEmitter, operand: Operand, axes: readonly AxisIndex[]): ContractOperand {
+function contractOperand(emitter: KernelEmitter, operand: Operand, axes: readonly AxisIndex[], kept: boolean): ContractOperand {
   const { shape, strides, offset } = operand.layout;
   const coordinates: Coordinate[] = axes.map((axis, i) => ({
     terms: axis.terms,
@@ -27,10 +27,17 @@ function contractOperand(emitter: KernelEmitter, operand: Operand, axes: readonl
     checked: axis.checked ?? false,
   }));
   if (offset !== 0) coordinates.push({ terms: [], offset, dilation: 1, extent: offset + 1, stride: 1, checked: false });
-  return { buffer: emitter.buffer(operand.value, 'read'), coordinates };
+  const buffer = emitter.buffer(operand.value, 'read');
+  return kept ? { buffer, coordinates, kept } : { buffer, coordinates };
 }
 
-export function lowerContract(group: Group, inlined: ReadonlyMap<Value, GraphNode>, stored: ReadonlySet<Value>): LoweredContract {
+/** `kept`: values whose content stays from one call of the kernel to the next. */
+export function lowerContract(
+  group: Group,
+  inlined: ReadonlyMap<Value, GraphNode>,
+  stored: ReadonlySet<Value>,
+  kept: ReadonlySet<Value>,
+): LoweredContract {
   const [node, ...followers] = group.nodes;
   const { lowering } = node.primitive;
   if (lowering.kind !== 'contract') throw new CompilerError(`${node.primitive.name} is not a contraction`, { op: node.primitive.name });
@@ -73,8 +80,8 @@ export function lowerContract(group: Group, inlined: ReadonlyMap<Value, GraphNod
     kind: 'contract',
     type,
     dims: spec.dims,
-    a: contractOperand(emitter, node.inputs[0], spec.a),
-    b: contractOperand(emitter, node.inputs[1], spec.b),
+    a: contractOperand(emitter, node.inputs[0], spec.a, kept.has(node.inputs[0].value)),
+    b: contractOperand(emitter, node.inputs[1], spec.b, kept.has(node.inputs[1].value)),
     result,
     outputVars,
     epilogue,

@@ -166,7 +166,7 @@ function order(groups: readonly Group[]): Group[] {
 /** Plans the kernels of a program. */
 export function schedule(
   input: Program,
-  options: { readonly fusion: boolean },
+  options: { readonly fusion: boolean; readonly kept?: ReadonlySet<Value> },
 ): { readonly program: Program; readonly schedule: Schedule } {
   const program = separateResults(input);
   const fusion = fuse(program, { enabled: options.fusion });
@@ -190,7 +190,7 @@ export function schedule(
   const sorted = order(plan.groups);
   const sinks = sorted.filter(isSink);
   const calls: Call[] = [];
-  for (const group of sorted) if (!isSink(group)) calls.push(...lowerGroup(group, fusion, stored));
+  for (const group of sorted) if (!isSink(group)) calls.push(...lowerGroup(group, fusion, stored, options.kept ?? new Set()));
   if (sinks.length > 0) calls.push(lowerSinks(sinks, fusion, stored));
   return { program, schedule: { calls, ...placed } };
 }
@@ -215,7 +215,7 @@ function inPlacePairs(group: Group, emitter: KernelEmitter, fusion: Fusion, mult
   return pairs;
 }
 
-function lowerGroup(group: Group, fusion: Fusion, stored: ReadonlySet<Value>): Call[] {
+function lowerGroup(group: Group, fusion: Fusion, stored: ReadonlySet<Value>, kept: ReadonlySet<Value>): Call[] {
   const name = kernelName(group);
   const kernel = (params: readonly KernelParam[], parts: readonly Part[]): Kernel => ({ name, params, parts });
   if (group.kind === 'loops') {
@@ -235,7 +235,7 @@ function lowerGroup(group: Group, fusion: Fusion, stored: ReadonlySet<Value>): C
     ];
   }
   if (group.kind === 'contract') {
-    const { emitter, part, work } = lowerContract(group, fusion.inlined, stored);
+    const { emitter, part, work } = lowerContract(group, fusion.inlined, stored, kept);
     if (sizeOf(group.shape) === 0) return [];
     return [
       {

@@ -105,8 +105,8 @@ class KernelKey {
     }
   }
 
-  private operand({ buffer, coordinates }: ContractOperand): void {
-    this.words.push('operand', buffer.param, buffer.dtype);
+  private operand({ buffer, coordinates, kept }: ContractOperand): void {
+    this.words.push(kept ? 'kept' : 'operand', buffer.param, buffer.dtype);
     for (const c of coordinates) {
       this.words.push('(', c.offset, c.dilation, c.extent, c.stride, c.checked ? 1 : 0);
       for (const t of c.terms) this.words.push(t.dim, t.coefficient);
@@ -148,6 +148,7 @@ export function shareKernels(steps: readonly Step[]): Step[] {
         case 'call':
           return { ...step, kernel: share(step.kernel) };
         case 'repeat':
+        case 'prepare':
           return { ...step, body: walk(step.body) };
         case 'while':
           return { ...step, before: walk(step.before), body: walk(step.body) };

@@ -32,13 +32,15 @@ export type NpyDType =
   | 'uint32'
   | 'int64'
   | 'uint64'
-  | 'bool';
+  | 'bool'
+  | 'complex64'
+  | 'complex128';
 
 /** An array in row-major order. */
 export interface NpyArray {
   readonly dtype: NpyDType;
   readonly shape: readonly number[];
-  /** Its own copy. float16 comes as float32 (which holds it exactly), bool as 0 and 1 in bytes. */
+  /** Its own copy. float16 comes as float32 (which holds it exactly), bool as 0 and 1 in bytes, complex numbers as (real, imaginary) pairs. */
   readonly data: NpyData;
 }
 
@@ -47,6 +49,8 @@ interface Kind {
   /** numpy's code, without the byte order. */
   readonly code: string;
   readonly bytes: number;
+  /** Numbers an element is made of; 1 unless told otherwise. */
+  readonly parts?: number;
   readonly make: (buffer: ArrayBuffer) => NpyData;
 }
 
@@ -63,7 +67,15 @@ const kinds: readonly Kind[] = [
   { dtype: 'float16', code: 'f2', bytes: 2, make: (buffer) => Float32Array.from(new Uint16Array(buffer), halfToNumber) },
   { dtype: 'float32', code: 'f4', bytes: 4, make: (buffer) => new Float32Array(buffer) },
   { dtype: 'float64', code: 'f8', bytes: 8, make: (buffer) => new Float64Array(buffer) },
+  { dtype: 'complex64', code: 'c8', bytes: 8, parts: 2, make: (buffer) => new Float32Array(buffer) },
+  { dtype: 'complex128', code: 'c16', bytes: 16, parts: 2, make: (buffer) => new Float64Array(buffer) },
 ];
+const littleEndianMachine = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** Turns the bytes of every number around. */
+function swapBytes(bytes: Uint8Array, width: number): void {
+  if (width > 1) for (let i = 0; i < bytes.length; i += width) bytes.subarray(i, i + width).reverse();
+}
 
 const op = 'npy';
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -119,19 +131,19 @@ function parseHeader(text: string): Header {
   return { descr, fortran, shape };
 }
 
-/** From column-major to row-major order: the last index of the result varies fastest. */
-function transpose(data: NpyData, shape: readonly number[]): NpyData {
-  const out = new (data.constructor as new (length: number) => NpyData)(data.length);
+/** From column-major to row-major order, elements of `width` bytes: the last index of the result varies fastest. */
+function transpose(bytes: Uint8Array, shape: readonly number[], width: number): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(bytes.length);
   const strides: number[] = [];
-  let stride = 1;
+  let stride = width;
   for (const size of shape) {
     strides.push(stride);
     stride *= size;
   }
   const index = new Array<number>(shape.length).fill(0);
   let from = 0;
-  for (let to = 0; to < out.length; to++) {
-    out[to] = data[from];
+  for (let to = 0; to < out.length; to += width) {
+    for (let k = 0; k < width; k++) out[to + k] = bytes[from + k];
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       from += strides[axis];
       if (++index[axis] < shape[axis]) break;
@@ -142,11 +154,12 @@ function transpose(data: NpyData, shape: readonly number[]): NpyData {
   return out;
 }
 
-/**
- * Reads a .npy file held in memory. Python objects (pickles), strings, dates and complex numbers are refused.
- * @throws FormatError unless header and length agree exactly.
- */
-export function decodeNpy(bytes: Uint8Array): NpyArray {
+interface Start extends Header {
+  /** Where the data start. */
+  readonly start: number;
+}
+
+function readStart(bytes: Uint8Array): Start {
   if (bytes.length < 10 || magic.some((byte, i) => bytes[i] !== byte)) fail('the file does not start as a .npy file does');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = bytes[6];
@@ -156,27 +169,100 @@ export function decodeNpy(bytes: Uint8Array): NpyArray {
   const headerBytes = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   const start = headerStart + headerBytes;
   if (headerBytes > maxHeader || start > bytes.length) fail(`the header has ${headerBytes} bytes`, `at most ${maxHeader}, in the file`);
-  const { descr, fortran, shape } = parseHeader(new TextDecoder().decode(bytes.subarray(headerStart, start)));
+  const header = parseHeader(new TextDecoder().decode(bytes.subarray(headerStart, start)));
+  if (header.shape.length > maxRank) fail(`the array has ${header.shape.length} dimensions`, `at most ${maxRank}`, header.shape.length);
+  return { ...header, start };
+}
+
+/** @throws FormatError unless header and length agree exactly */
+function checkSize(what: string, shape: readonly number[], width: number, bytes: number): void {
+  // A size of 0 makes the array empty whatever the others are.
+  const size = shape.includes(0) ? 0 : shape.reduce((product, n) => product * n, width);
+  if (!Number.isSafeInteger(size) || bytes !== size) {
+    fail(`the file has ${bytes} bytes of data`, `${size} bytes for ${what} [${shape.join(', ')}]`);
+  }
+}
+
+function kindOf(descr: string): Kind {
   const kind = kinds.find(({ code }) => code === descr.slice(1));
   const order = descr[0];
   if (!kind || !['<', '>', '|', '='].includes(order) || (order === '|' && kind.bytes > 1)) {
     const python = descr.includes('O') ? ' (Python objects, which only Python can read)' : '';
-    fail(`the element type is ${JSON.stringify(descr)}${python}`, `one of ${kinds.map(({ dtype }) => dtype).join(', ')}`, descr);
+    const text = /^[<>|=]?[US]\d+$/.test(descr) ? ' (text: decodeNpyStrings)' : '';
+    fail(`the element type is ${JSON.stringify(descr)}${python}${text}`, `one of ${kinds.map(({ dtype }) => dtype).join(', ')}`, descr);
   }
-  if (shape.length > maxRank) fail(`the array has ${shape.length} dimensions`, `at most ${maxRank}`, shape.length);
-  // A size of 0 makes the array empty whatever the others are.
-  const size = shape.includes(0) ? 0 : shape.reduce((product, n) => product * n, kind.bytes);
-  if (!Number.isSafeInteger(size) || bytes.length - start !== size) {
-    fail(`the file has ${bytes.length - start} bytes of data`, `${size} bytes for ${kind.dtype} [${shape.join(', ')}]`);
-  }
-  const copy = bytes.slice(start);
-  const littleEndianMachine = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-  if (kind.bytes > 1 && (order === '>' ? littleEndianMachine : !littleEndianMachine)) {
-    for (let i = 0; i < copy.length; i += kind.bytes) copy.subarray(i, i + kind.bytes).reverse();
-  }
+  return kind;
+}
+
+/** Most bytes a header can take, with what is before it. */
+export const maxNpyHeader = 12 + maxHeader;
+
+/**
+ * Type and shape of a .npy file from its start (the first {@link maxNpyHeader} bytes, or all).
+ * @throws FormatError as {@link decodeNpy}
+ */
+export function npyInfo(start: Uint8Array): { readonly dtype: NpyDType; readonly shape: readonly number[] } {
+  const { descr, shape } = readStart(start);
+  return { dtype: kindOf(descr).dtype, shape };
+}
+
+/**
+ * The elements of a .npy file in row-major order and in this machine's byte order, as a copy.
+ * @throws FormatError as {@link decodeNpy}
+ */
+export function npyBytes(bytes: Uint8Array): {
+  readonly dtype: NpyDType;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array<ArrayBuffer>;
+} {
+  const { descr, fortran, shape, start } = readStart(bytes);
+  const kind = kindOf(descr);
+  checkSize(kind.dtype, shape, kind.bytes, bytes.length - start);
+  // (slice() of a Buffer would be a view of memory that others use.)
+  const copy = new Uint8Array(bytes.subarray(start));
+  if (descr[0] === '>' ? littleEndianMachine : !littleEndianMachine) swapBytes(copy, kind.bytes / (kind.parts ?? 1));
   if (kind.dtype === 'bool' && copy.some((byte) => byte > 1)) fail('a bool is neither 0 nor 1');
-  const data = kind.make(copy.buffer);
-  return { dtype: kind.dtype, shape, data: fortran && shape.length > 1 ? transpose(data, shape) : data };
+  return { dtype: kind.dtype, shape, data: fortran && shape.length > 1 ? transpose(copy, shape, kind.bytes) : copy };
+}
+
+/**
+ * Reads a .npy file held in memory. Python objects (pickles) and dates are refused; for text see {@link decodeNpyStrings}.
+ * @throws FormatError unless header and length agree exactly.
+ */
+export function decodeNpy(bytes: Uint8Array): NpyArray {
+  const { dtype, shape, data } = npyBytes(bytes);
+  const kind = kinds.find((entry) => entry.dtype === dtype);
+  return { dtype, shape, data: kind ? kind.make(data.buffer) : fail(`the element type is ${dtype}`) };
+}
+
+/**
+ * Reads a .npy file of text (numpy's types U and S): a string an element, row-major. Bytes of S are taken as Latin-1.
+ * @throws FormatError unless it holds text, and header and length agree exactly.
+ */
+export function decodeNpyStrings(bytes: Uint8Array): { readonly shape: readonly number[]; readonly data: readonly string[] } {
+  const { descr, fortran, shape, start } = readStart(bytes);
+  const match = /^([<>|=]?)([US])(\d{1,9})$/.exec(descr);
+  if (!match) fail(`the element type is ${JSON.stringify(descr)}`, 'text (U or S)', descr);
+  const [, order, kind, length] = match;
+  const width = Number(length) * (kind === 'U' ? 4 : 1);
+  // (Elements of no characters take no bytes: any number of them would fit.)
+  if (width === 0) fail('the texts have no room for characters', 'a length of at least 1', descr);
+  checkSize('text', shape, width, bytes.length - start);
+  const copy = new Uint8Array(bytes.subarray(start));
+  const rows = fortran && shape.length > 1 ? transpose(copy, shape, width) : copy;
+  const view = new DataView(rows.buffer);
+  const data: string[] = [];
+  for (let at = 0; at < rows.length; at += width) {
+    let text = '';
+    for (let k = 0; k < width; k += kind === 'U' ? 4 : 1) {
+      const code = kind === 'U' ? view.getUint32(at + k, order !== '>') : rows[at + k];
+      if (code > 0x10ffff) fail(`a text has the character ${code}`);
+      text += String.fromCodePoint(code);
+    }
+    // numpy fills texts up with zeros.
+    data.push(text.replace(/\0+$/, ''));
+  }
+  return { shape, data };
 }
 
 /** The dtype that an array's data has by itself. */
@@ -185,7 +271,7 @@ function dtypeOf(data: NpyData): NpyDType {
   return kinds.find(({ dtype }) => dtype === name)?.dtype ?? fail(`an array of type ${data.constructor.name} has no .npy type`);
 }
 
-/** An array to write: the dtype is that of the data unless told otherwise ('float16' from float32, 'bool' from bytes). */
+/** An array to write: the dtype is that of the data unless told otherwise ('float16' from float32, 'bool' from bytes, 'complex64' from pairs). */
 export interface NpyInput {
   readonly data: NpyData;
   readonly shape: readonly number[];
@@ -199,11 +285,16 @@ export interface NpyInput {
 export function encodeNpy({ data, shape, dtype = dtypeOf(data) }: NpyInput): Uint8Array {
   const kind = kinds.find((entry) => entry.dtype === dtype);
   const natural = dtypeOf(data);
-  const fits = dtype === natural || (dtype === 'float16' && natural === 'float32') || (dtype === 'bool' && natural === 'uint8');
+  const fits =
+    dtype === natural ||
+    (dtype === 'float16' && natural === 'float32') ||
+    (dtype === 'bool' && natural === 'uint8') ||
+    (dtype === 'complex64' && natural === 'float32') ||
+    (dtype === 'complex128' && natural === 'float64');
   if (!kind || !fits) {
     throw new ArgumentError(`dtype is ${dtype}, the data a ${data.constructor.name}`, { op, received: dtype, expected: natural });
   }
-  const size = shape.reduce((product, n) => product * n, 1);
+  const size = shape.reduce((product, n) => product * n, kind.parts ?? 1);
   if (shape.length > maxRank || shape.some((n) => !Number.isSafeInteger(n) || n < 0) || size !== data.length) {
     throw new ArgumentError(`the array has ${data.length} elements and shape [${shape.join(', ')}]`, {
       op,
@@ -225,9 +316,7 @@ export function encodeNpy({ data, shape, dtype = dtypeOf(data) }: NpyInput): Uin
   out.set(new TextEncoder().encode(text.padEnd(headerBytes - 1)), 10);
   out[10 + headerBytes - 1] = 0x0a;
   out.set(dtype === 'bool' ? raw.map((byte) => (byte === 0 ? 0 : 1)) : raw, 10 + headerBytes);
-  if (new Uint8Array(new Uint16Array([1]).buffer)[0] !== 1) {
-    for (let i = 10 + headerBytes; i < out.length; i += kind.bytes) out.subarray(i, i + kind.bytes).reverse();
-  }
+  if (!littleEndianMachine) swapBytes(out.subarray(10 + headerBytes), kind.bytes / (kind.parts ?? 1));
   return out;
 }
 

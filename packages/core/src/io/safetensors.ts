@@ -6,6 +6,7 @@
  */
 import { type DType, dtypeInfo } from '../dtype.js';
 import { ArgumentError, FormatError } from '../errors.js';
+import { isDType, type StoredType, storedBytes } from './stored.js';
 
 /** A tensor as raw bytes: row-major, little-endian, `bytes(dtype) * product(shape)` long. */
 export interface RawTensor {
@@ -28,6 +29,7 @@ const maxRank = 64;
 const metadataKey = '__metadata__';
 const op = 'safetensors';
 
+/** Rows of the table are the file's names; a file may have types that tensors lack. */
 const fileNames = {
   float32: 'F32',
   float64: 'F64',
@@ -39,11 +41,18 @@ const fileNames = {
   int32: 'I32',
   int64: 'I64',
   bool: 'BOOL',
-} as const satisfies Record<DType, string>;
-const dtypeOf: ReadonlyMap<string, DType> = new Map((Object.entries(fileNames) as [DType, string][]).map(([dtype, name]) => [name, dtype]));
+  uint16: 'U16',
+  uint32: 'U32',
+  uint64: 'U64',
+  float8e4m3: 'F8_E4M3',
+  float8e5m2: 'F8_E5M2',
+} as const satisfies Record<StoredType, string>;
+const typeOf: ReadonlyMap<string, StoredType> = new Map(
+  (Object.entries(fileNames) as [StoredType, string][]).map(([type, name]) => [name, type]),
+);
 
 /** A value from the header for a message: short, and safe for values nested too deeply to print. */
-function quote(value: unknown): string {
+export function quote(value: unknown): string {
   let text: string;
   try {
     text = String(JSON.stringify(value));
@@ -62,21 +71,11 @@ function fail(what: string, expected?: string, received?: unknown): never {
   });
 }
 
-/** Bytes of a tensor, or NaN where the count leaves the exact integers. */
-function byteLength(dtype: DType, shape: readonly number[]): number {
-  let bytes: number = dtypeInfo[dtype].bytes;
-  for (const size of shape) {
-    bytes *= size;
-    if (!Number.isSafeInteger(bytes)) return Number.NaN;
-  }
-  return bytes;
-}
-
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -113,12 +112,13 @@ function duplicateKey(json: string): string | null {
   return null;
 }
 
-function parseHeader(bytes: Uint8Array, length: number): Record<string, unknown> {
-  if (bytes[8] !== 0x7b) fail('the header does not start with "{"', 'a JSON object');
+/** The object that a header (or an index of shards) is. @throws FormatError unless it is valid UTF-8 JSON that names every key once */
+export function parseJsonObject(bytes: Uint8Array): Record<string, unknown> {
+  if (bytes[0] !== 0x7b) fail('the header does not start with "{"', 'a JSON object');
   let header: unknown;
   let json: string;
   try {
-    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, 8 + length));
+    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     header = JSON.parse(json);
   } catch (cause) {
     throw new FormatError(`the header is not valid UTF-8 JSON (${cause instanceof Error ? cause.message : String(cause)})`, {
@@ -143,22 +143,24 @@ function parseMetadata(value: unknown): Map<string, string> {
   return metadata;
 }
 
-interface Entry {
+/** A tensor of the header: its bytes are begin .. end-1 of the data. */
+export interface SafetensorsEntry {
   readonly name: string;
-  readonly dtype: DType;
+  readonly type: StoredType;
+  readonly storedAs: string;
   readonly shape: readonly number[];
   readonly begin: number;
   readonly end: number;
 }
 
-function parseEntry(name: string, value: unknown, dataLength: number): Entry {
+function parseEntry(name: string, value: unknown, dataLength: number): SafetensorsEntry {
   if (!isRecord(value)) fail(`tensor ${quote(name)} is ${quote(value)}`, 'an object with dtype, shape and data_offsets');
   // Own properties only: a header cannot make these names reach a prototype.
   const field = (key: string): unknown => (Object.hasOwn(value, key) ? value[key] : undefined);
   const dtypeName = field('dtype');
-  const dtype = typeof dtypeName === 'string' ? dtypeOf.get(dtypeName) : undefined;
-  if (!dtype) {
-    fail(`tensor ${quote(name)} has dtype ${quote(dtypeName)}`, `one of ${[...dtypeOf.keys()].join(', ')}`, dtypeName);
+  const type = typeof dtypeName === 'string' ? typeOf.get(dtypeName) : undefined;
+  if (!type) {
+    fail(`tensor ${quote(name)} has dtype ${quote(dtypeName)}`, `one of ${[...typeOf.keys()].join(', ')}`, dtypeName);
   }
   const shape = field('shape');
   if (!Array.isArray(shape) || shape.length > maxRank || !shape.every(isCount)) {
@@ -172,16 +174,16 @@ function parseEntry(name: string, value: unknown, dataLength: number): Entry {
   if (begin > end || end > dataLength) {
     fail(`tensor ${quote(name)} has data_offsets [${begin}, ${end}]`, `a range within the ${dataLength} bytes of data`, offsets);
   }
-  const size = byteLength(dtype, shape);
+  const size = storedBytes(type, shape);
   if (size !== end - begin) {
     const wanted = Number.isNaN(size) ? 'more bytes than can be counted' : `${size} bytes`;
     fail(`tensor ${quote(name)} (${dtypeName} ${quote(shape)}) holds ${end - begin} bytes`, wanted, end - begin);
   }
-  return { name, dtype, shape, begin, end };
+  return { name, type, storedAs: fileNames[type], shape, begin, end };
 }
 
 /** The spec: the byte buffer is indexed as a whole, without holes; so the ranges in order meet end to start. */
-function checkTiling(entries: readonly Entry[], dataLength: number): void {
+function checkTiling(entries: readonly SafetensorsEntry[], dataLength: number): void {
   let position = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== position) {
@@ -194,30 +196,48 @@ function checkTiling(entries: readonly Entry[], dataLength: number): void {
 }
 
 /**
- * Reads a safetensors file held in memory. Nothing is copied.
- * @throws FormatError for anything the format does not allow, and for dtypes Trireme does not have.
+ * The length of the header, from the first 8 bytes of a file of `fileBytes`.
+ * @throws FormatError when it cannot be right.
  */
-export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
-  if (bytes.length < 8) fail(`the file has ${bytes.length} bytes`, 'at least the 8 bytes of the header length');
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerLength = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
-  const limit = Math.min(maxSafetensorsHeader, bytes.length - 8);
-  if (headerLength < 2 || headerLength > limit) {
-    fail(`the header length is ${headerLength}`, `2 to ${limit} bytes (a file of ${bytes.length})`, headerLength);
-  }
-  const header = parseHeader(bytes, headerLength);
-  const dataStart = 8 + headerLength;
-  const dataLength = bytes.length - dataStart;
+export function safetensorsHeaderLength(start: Uint8Array, fileBytes: number): number {
+  if (fileBytes < 8) fail(`the file has ${fileBytes} bytes`, 'at least the 8 bytes of the header length');
+  const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
+  const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
+  const limit = Math.min(maxSafetensorsHeader, fileBytes - 8);
+  if (length < 2 || length > limit) fail(`the header length is ${length}`, `2 to ${limit} bytes (a file of ${fileBytes})`, length);
+  return length;
+}
+
+/**
+ * What a header says, checked against the bytes of data behind it.
+ * @param bytes the header's text.
+ * @throws FormatError for anything the format does not allow.
+ */
+export function parseSafetensorsHeader(
+  bytes: Uint8Array,
+  dataLength: number,
+): { readonly entries: readonly SafetensorsEntry[]; readonly metadata: Map<string, string> } {
   let metadata = new Map<string, string>();
-  const entries: Entry[] = [];
-  for (const [name, value] of Object.entries(header)) {
+  const entries: SafetensorsEntry[] = [];
+  for (const [name, value] of Object.entries(parseJsonObject(bytes))) {
     if (name === metadataKey) metadata = parseMetadata(value);
     else entries.push(parseEntry(name, value, dataLength));
   }
   checkTiling(entries, dataLength);
+  return { entries, metadata };
+}
+
+/**
+ * Reads a safetensors file held in memory. Nothing is copied.
+ * @throws FormatError for anything the format does not allow, and for dtypes Trireme does not have.
+ */
+export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
+  const dataStart = 8 + safetensorsHeaderLength(bytes, bytes.length);
+  const { entries, metadata } = parseSafetensorsHeader(bytes.subarray(8, dataStart), bytes.length - dataStart);
   const tensors = new Map<string, RawTensor>();
-  for (const { name, dtype, shape, begin, end } of entries) {
-    tensors.set(name, { dtype, shape, data: bytes.subarray(dataStart + begin, dataStart + end) });
+  for (const { name, type, shape, begin, end } of entries) {
+    if (!isDType(type)) fail(`tensor ${quote(name)} has dtype ${fileNames[type]}`, 'a dtype of tensors', fileNames[type]);
+    tensors.set(name, { dtype: type, shape, data: bytes.subarray(dataStart + begin, dataStart + end) });
   }
   return { tensors, metadata };
 }
@@ -226,14 +246,14 @@ function checkTensor(name: string, { dtype, shape, data }: RawTensor): void {
   if (name === metadataKey) {
     throw new ArgumentError(`a tensor cannot be named ${metadataKey}`, { op, received: name, fix: 'Rename it.' });
   }
-  if (!Object.hasOwn(fileNames, dtype)) {
+  if (!Object.hasOwn(dtypeInfo, dtype)) {
     throw new ArgumentError(`tensor ${quote(name)} has dtype ${quote(dtype)}`, {
       op,
       received: dtype,
-      expected: `one of ${Object.keys(fileNames).join(', ')}`,
+      expected: `one of ${Object.keys(dtypeInfo).join(', ')}`,
     });
   }
-  const size = shape.length <= maxRank && shape.every(isCount) ? byteLength(dtype, shape) : Number.NaN;
+  const size = shape.length <= maxRank && shape.every(isCount) ? storedBytes(dtype, shape) : Number.NaN;
   if (size !== data.length) {
     throw new ArgumentError(`tensor ${quote(name)} (${dtype} [${shape.join(', ')}]) has ${data.length} bytes`, {
       op,

@@ -23,7 +23,7 @@ export function rawTensor(t: Tensor): RawTensor {
 }
 
 /** A tensor with a copy of the given bytes. */
-function fromRaw({ dtype, shape, data }: RawTensor): Tensor {
+export function tensorFromRaw({ dtype, shape, data }: RawTensor): Tensor {
   const storage = Storage.allocate(defaultDevice(), dtype, sizeOf(shape));
   defaultDevice().bytes(storage.address, data.length).set(data);
   return new Tensor(storage, shape, denseStrides(shape), 0);
@@ -50,7 +50,7 @@ export function tensorsFromSafetensors(bytes: Uint8Array): {
   readonly metadata: Map<string, string>;
 } {
   const { tensors, metadata } = decodeSafetensors(bytes);
-  return { tensors: new Map([...tensors].map(([name, raw]) => [name, fromRaw(raw)])), metadata };
+  return { tensors: new Map([...tensors].map(([name, raw]) => [name, tensorFromRaw(raw)])), metadata };
 }
 
 /**

@@ -1,24 +1,33 @@
 /**
- * Zip archives, as numpy (.npz) and others write them: stored and deflated entries, no encryption, no zip64 (entries and
- * archives below 4 GB). The reader treats the archive as hostile: it goes by the central directory, refuses entries that
+ * Zip archives, as numpy (.npz) and others write them: stored and deflated entries, no encryption. Archives beyond 4 GB (zip64) are read,
+ * not written. The reader treats the archive as hostile: it goes by the central directory, refuses entries that
  * overlap, bounds every size before it allocates, and checks every CRC.
- * Format: PKWARE's APPNOTE.TXT, sections 4.3.7 (local header), 4.3.12 (directory) and 4.3.16 (end record).
+ * Format: PKWARE's APPNOTE.TXT, sections 4.3.7 (local header), 4.3.12 (directory), 4.3.14 to 4.3.16
+ * (end records) and 4.5.3 (zip64 sizes).
  */
 import { ArgumentError, FormatError } from '../errors.js';
 import { crc32 } from './crc32.js';
 import { deflate, inflate } from './inflate.js';
 import { type ByteSource, openRandomAccess, type RandomAccess } from './random-access.js';
+import { readLarge } from './read-large.js';
 
 const op = 'zip';
 const endSignature = 0x06054b50;
 const directorySignature = 0x02014b50;
 const localSignature = 0x04034b50;
+const locator64Signature = 0x07064b50;
+const end64Signature = 0x06064b50;
+const locator64Bytes = 20;
+const end64Bytes = 56;
 const endBytes = 22;
 const directoryBytes = 46;
 const localBytes = 30;
 const stored = 0;
 const deflated = 8;
+const full16 = 0xffff;
 const full32 = 0xffffffff;
+/** Deflate makes 258 bytes of at best 2 bits. */
+const maxRatio = 1032;
 
 export interface ZipLimits {
   /** Most bytes of one entry, decompressed; 2 GB unless told otherwise. */
@@ -37,6 +46,11 @@ export interface ZipEntry {
    * @throws FormatError when it is damaged, EnvironmentError when it cannot be read.
    */
   read(): Promise<Uint8Array>;
+  /**
+   * Parts of the content: of a stored entry read where they are, without a look at the checksum; a deflated one is unpacked as a whole.
+   * @throws as read()
+   */
+  open(): Promise<RandomAccess>;
 }
 
 export interface ZipArchive {
@@ -51,8 +65,36 @@ function fail(what: string, expected?: string, received?: unknown): never {
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+function count64(view: DataView, at: number): number {
+  const n = view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
+  return Number.isSafeInteger(n) ? n : fail(`a size of ${n} bytes`);
+}
+
+interface Directory {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly count: number;
+}
+
+/** The directory of an archive in the zip64 format, whose end record stands at `end`. */
+async function findDirectory64(source: RandomAccess, end: number): Promise<Directory> {
+  if (end < locator64Bytes + end64Bytes) fail('the archive lacks the zip64 end record');
+  const locator = viewOf(await source.read(end - locator64Bytes, end));
+  if (locator.getUint32(0, true) !== locator64Signature || locator.getUint32(4, true) !== 0 || locator.getUint32(16, true) > 1) {
+    fail('the archive lacks the zip64 end record');
+  }
+  const at = count64(locator, 8);
+  if (at + end64Bytes > end - locator64Bytes) fail('the zip64 end record is not where it should be');
+  const record = viewOf(await source.read(at, at + end64Bytes));
+  if (record.getUint32(0, true) !== end64Signature) fail('the zip64 end record is damaged');
+  const [count, bytes, offset] = [count64(record, 32), count64(record, 40), count64(record, 48)];
+  if (count64(record, 24) !== count) fail('the archive is one of several parts');
+  if (offset + bytes > at) fail(`the directory ends at byte ${offset + bytes}`, `at most ${at}`);
+  return { offset, bytes, count };
+}
+
 /** Where the directory is, from the end record, which a comment of up to 64 KiB may follow. */
-async function findDirectory(source: RandomAccess): Promise<{ offset: number; bytes: number; count: number; end: number }> {
+async function findDirectory(source: RandomAccess): Promise<Directory> {
   const from = Math.max(0, source.byteLength - endBytes - 0xffff);
   const tail = await source.read(from, source.byteLength);
   const view = viewOf(tail);
@@ -64,13 +106,35 @@ async function findDirectory(source: RandomAccess): Promise<{ offset: number; by
       view.getUint32(at + 12, true),
       view.getUint32(at + 16, true),
     ];
+    if (offset === full32 || bytes === full32 || count === full16) return findDirectory64(source, from + at);
     if (disk !== 0 || view.getUint16(at + 6, true) !== 0 || view.getUint16(at + 8, true) !== count)
       fail('the archive is one of several parts');
-    if (offset === full32 || bytes === full32 || count === 0xffff) fail('the archive is in the zip64 format', 'an archive below 4 GB');
     if (offset + bytes > from + at) fail(`the directory ends at byte ${offset + bytes}`, `at most ${from + at}`);
-    return { offset, bytes, count, end: from + at };
+    return { offset, bytes, count };
   }
   return fail('the archive has no end record');
+}
+
+/** Sizes and place of an entry that do not fit into 32 bits are in an extra field, those that need it alone, in this order. */
+function wideSizes(name: string, extra: Uint8Array, narrow: readonly number[]): number[] {
+  const wide = [...narrow];
+  const view = viewOf(extra);
+  for (let at = 0; at + 4 <= extra.length; ) {
+    const end = at + 4 + view.getUint16(at + 2, true);
+    if (end > extra.length) break;
+    if (view.getUint16(at, true) === 1) {
+      let position = at + 4;
+      for (const [i, value] of narrow.entries()) {
+        if (value !== full32) continue;
+        if (position + 8 > end) fail(`entry ${JSON.stringify(name)} lacks its zip64 sizes`);
+        wide[i] = count64(view, position);
+        position += 8;
+      }
+      return wide;
+    }
+    at = end;
+  }
+  return fail(`entry ${JSON.stringify(name)} lacks its zip64 sizes`);
 }
 
 interface Entry {
@@ -96,13 +160,17 @@ function readDirectory(bytes: Uint8Array, count: number, directoryStart: number)
     const name = new TextDecoder().decode(bytes.subarray(at + directoryBytes, at + directoryBytes + nameBytes));
     const flags = view.getUint16(at + 8, true);
     const method = view.getUint16(at + 10, true);
-    const [crc, packed, size, header] = [16, 20, 24, 42].map((offset) => view.getUint32(at + offset, true));
+    const crc = view.getUint32(at + 16, true);
+    const narrow = [24, 20, 42].map((offset) => view.getUint32(at + offset, true));
+    const extraStart = at + directoryBytes + nameBytes;
+    const extra = bytes.subarray(extraStart, extraStart + view.getUint16(at + 30, true));
+    const [size, packed, header] = narrow.includes(full32) ? wideSizes(name, extra, narrow) : narrow;
     if (flags & 1) fail(`entry ${JSON.stringify(name)} is encrypted`);
-    if (packed === full32 || size === full32 || header === full32) fail(`entry ${JSON.stringify(name)} is in the zip64 format`);
     if (method !== stored && method !== deflated) {
       fail(`entry ${JSON.stringify(name)} is compressed with method ${method}`, 'stored (0) or deflated (8)', method);
     }
     if (method === stored && packed !== size) fail(`entry ${JSON.stringify(name)} has ${packed} bytes`, `${size}, as it is stored`);
+    if (size > (packed + 1) * maxRatio) fail(`entry ${JSON.stringify(name)} is said to unpack ${packed} bytes to ${size}`);
     entries.push({ name, method, crc, packed, size, header });
     at = next;
   }
@@ -119,19 +187,40 @@ function checkOverlap(entries: readonly Entry[], directoryStart: number): void {
   }
 }
 
-async function readEntry(source: RandomAccess, entry: Entry, directoryStart: number): Promise<Uint8Array> {
-  const { name, header, packed, size, method, crc } = entry;
+/** Where the data of an entry starts. */
+async function dataStart(source: RandomAccess, { name, header, packed, method }: Entry, directoryStart: number): Promise<number> {
   const local = viewOf(await source.read(header, header + localBytes));
   if (local.getUint32(0, true) !== localSignature || local.getUint16(8, true) !== method) {
     fail(`the header of entry ${JSON.stringify(name)} is damaged (byte ${header})`);
   }
   const start = header + localBytes + local.getUint16(26, true) + local.getUint16(28, true);
   if (start + packed > directoryStart) fail(`entry ${JSON.stringify(name)} passes the end of the data`);
-  const bytes = await source.read(start, start + packed);
+  return start;
+}
+
+async function readEntry(source: RandomAccess, entry: Entry, directoryStart: number): Promise<Uint8Array> {
+  const { name, packed, size, method, crc } = entry;
+  const start = await dataStart(source, entry, directoryStart);
+  const bytes = await readLarge(source, start, start + packed);
   const content = method === stored ? bytes : await inflate(bytes, 'deflate-raw', size, op);
   if (content.length !== size) fail(`entry ${JSON.stringify(name)} has ${content.length} bytes`, `${size} bytes`, content.length);
   if (crc32(content) !== crc) fail(`the checksum of entry ${JSON.stringify(name)} is wrong`);
   return content;
+}
+
+async function openEntry(source: RandomAccess, entry: Entry, directoryStart: number): Promise<RandomAccess> {
+  if (entry.method !== stored) return openRandomAccess(await readEntry(source, entry, directoryStart));
+  const start = await dataStart(source, entry, directoryStart);
+  const { name, size } = entry;
+  return {
+    name: `${source.name}/${name}`,
+    byteLength: size,
+    read: async (begin, end) => {
+      if (end > size) fail(`entry ${JSON.stringify(name)} has ${size} bytes`, `at least ${end}`, size);
+      return source.read(start + begin, start + end);
+    },
+    close: async () => undefined,
+  };
 }
 
 /**
@@ -162,7 +251,7 @@ export async function openZip(from: ByteSource, limits: ZipLimits = {}): Promise
         });
       }
       if (entries.has(name)) fail(`the entry ${JSON.stringify(name)} occurs twice`);
-      entries.set(name, { name, size, read: () => readEntry(source, entry, offset) });
+      entries.set(name, { name, size, read: () => readEntry(source, entry, offset), open: () => openEntry(source, entry, offset) });
     }
     return { entries, close };
   } catch (cause) {

@@ -269,6 +269,9 @@ export function* walkSteps(
       case 'repeat':
         for (let i = 0; i < step.count; i++) yield* walkSteps(step.body, pointers, heap, [...indices, i]);
         break;
+      case 'prepare':
+        yield* walkSteps(step.body, pointers, heap, indices);
+        break;
       case 'while':
         for (;;) {
           yield* walkSteps(step.before, pointers, heap, indices);

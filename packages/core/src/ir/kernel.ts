@@ -93,6 +93,11 @@ export interface Coordinate {
 export interface ContractOperand {
   readonly buffer: BufferRef;
   readonly coordinates: readonly Coordinate[];
+  /**
+   * The content stays as it is from one call to the next (weights in inference; what a loop's rounds share): a backend may
+   * keep a copy of it in a layout of its own.
+   */
+  readonly kept?: boolean;
 }
 export interface ContractDim {
   readonly extent: number;
@@ -156,5 +161,10 @@ export type Step =
     }
   | { readonly kind: 'repeat'; readonly count: number; readonly body: readonly Step[] }
   | { readonly kind: 'while'; readonly condition: Address; readonly before: readonly Step[]; readonly body: readonly Step[] }
+  /**
+   * What is computed from kept inputs alone, at the head of a program. A device may leave it out of runs in which they are
+   * as they were; what it writes then stays in place.
+   */
+  | { readonly kind: 'prepare'; readonly body: readonly Step[] }
   | { readonly kind: 'branch'; readonly condition: Address; readonly then: readonly Step[]; readonly otherwise: readonly Step[] };
 /** `work` of a call estimates its scalar operations; small ones run on one thread without waking the others. */

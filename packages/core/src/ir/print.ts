@@ -201,7 +201,7 @@ class Printer {
     const counts = { batch: 0, m: 0, n: 0, k: 0 };
     const letters = part.dims.map((d) => `${d.role}${counts[d.role]++}`);
     const operand = (o: ContractOperand): string =>
-      `p${o.buffer.param}[${o.coordinates.map((c) => coordinateText(c, letters)).join(' + ') || '0'}]`;
+      `${o.kept ? 'kept ' : ''}p${o.buffer.param}[${o.coordinates.map((c) => coordinateText(c, letters)).join(' + ') || '0'}]`;
     const dims = part.dims.map((d, i) => `${letters[i]} in 0..${d.extent}`);
     this.line(`contract ${dims.join(', ')}`);
     this.indent(() => {
@@ -258,6 +258,10 @@ export function printSteps(steps: readonly Step[]): string {
         case 'repeat':
           printer.line(`repeat r${depth} in 0..${step.count}`);
           printer.indent(() => walk(step.body, depth + 1));
+          break;
+        case 'prepare':
+          printer.line('prepare, when kept inputs have changed');
+          printer.indent(() => walk(step.body, depth));
           break;
         case 'while':
           printer.line('before each round');

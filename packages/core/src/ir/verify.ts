@@ -412,6 +412,10 @@ export function verifySteps(steps: readonly Step[], slots = Infinity): void {
             fail(`a repeat step has count ${step.count}`, 'a nonnegative integer', step.count);
           walk(step.body, depth + 1);
           break;
+        case 'prepare':
+          if (depth > 0) fail('a prepare step is inside a loop', 'prepare steps at the head of a program', depth);
+          walk(step.body, depth);
+          break;
         case 'while':
           address(step.condition, 1, depth, 'the condition of a while step');
           walk(step.before, depth);

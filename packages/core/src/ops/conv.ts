@@ -16,6 +16,8 @@ export interface ConvOptions {
   readonly stride?: number | readonly number[];
   /** Zeros around the input; default 0. 'same' keeps the size (stride 1), 'valid' is none. */
   readonly padding?: number | readonly number[] | 'same' | 'valid';
+  /** Zeros behind the input; default: as many as `padding` says, which then counts those in front alone. */
+  readonly paddingEnd?: number | readonly number[];
   /** Distance between the kernel's elements; default 1. */
   readonly dilation?: number | readonly number[];
   /** Into how many independent groups the channels are split; default 1. */
@@ -107,14 +109,15 @@ function paddings(options: ConvOptions, kernel: readonly number[], { stride, dil
     });
   }
   const each = padding === 'valid' ? new Array<number>(n).fill(0) : perDimension(padding, n, 0, op, 'padding');
-  if (each.some((p) => p < 0))
+  const behind = options.paddingEnd === undefined ? each : perDimension(options.paddingEnd, n, 0, op, 'paddingEnd');
+  if ([...each, ...behind].some((p) => p < 0))
     throw new ArgumentError('padding is negative', {
       op,
-      received: padding,
+      received: [padding, options.paddingEnd],
       expected: 'numbers from 0 on',
       fix: 'Slice the input to crop it.',
     });
-  return each.map((p) => [p, p]);
+  return each.map((p, d) => [p, behind[d]]);
 }
 
 function convolve(n: number, signal: Tensor, kernel: Tensor, bias: Tensor | null, options: ConvOptions): Tensor {

@@ -1,5 +1,5 @@
 /** Reading images at given positions, and the positions of affine maps (Jaderberg et al., "Spatial transformer networks"). */
-import { ArgumentError, ShapeError } from '../errors.js';
+import { ShapeError } from '../errors.js';
 import { formatShape, type Shape, sizeOf } from '../graph/layout.js';
 import { composite } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -14,7 +14,7 @@ import { expand, reshape, transpose } from './view.js';
 import { select } from './view-slice.js';
 
 export interface GridSampleOptions {
-  /** Default 'bilinear', which is trilinear over three dimensions. 'bicubic' only over two. */
+  /** Default 'bilinear'; over three dimensions this is trilinear, and 'bicubic' tricubic. */
   readonly mode?: 'bilinear' | 'nearest' | 'bicubic';
   /** What lies outside: zeros (default), the border repeated, or the image mirrored. */
   readonly paddingMode?: 'zeros' | 'border' | 'reflection';
@@ -79,8 +79,6 @@ export function gridSample(
       expected: "[N, C, H, W] and [N, H', W', 2], or [N, C, D, H, W] and [N, D', H', W', 3]",
     });
   }
-  if (mode === 'bicubic' && n === 3)
-    throw new ArgumentError("mode 'bicubic' over three dimensions", { op, expected: 'bilinear or nearest' });
   return composite(op, () => {
     const [batch, channels, ...space] = x.shape;
     const wanted = grid.shape.slice(1, -1);

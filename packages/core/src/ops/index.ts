@@ -163,6 +163,7 @@ export {
   uniform,
   uniform_,
 } from './random.js';
+export { type RecurrentInputs, type RecurrentKind, type RecurrentOutputs, recurrent } from './recurrent.js';
 export { type Axes, all, amax, amin, any, countNonzero, mean, prod, sum } from './reduce.js';
 export { addRows, selectRows, setRows } from './rows.js';
 export { cummax, cummin, cumprod, cumsum, diff, logcumsumexp } from './scan.js';

@@ -13,7 +13,7 @@ import { isHalf, widen } from './common.js';
 import { withGradient } from './custom-gradient.js';
 import { countAlong, mean, sumTo } from './reduce.js';
 import { lerp } from './ternary.js';
-import { rsqrt, square } from './unary.js';
+import { neg, rsqrt, square } from './unary.js';
 import { reshape } from './view.js';
 import { assign } from './write-view.js';
 
@@ -210,8 +210,9 @@ export function batchNorm(
       }
       const rstd = rsqrt(add(spread, eps));
       const factor = scale === null ? rstd : mul(rstd, scale);
-      const scaled = mul(sub(x, center), factor);
-      const shifted = shift === null ? scaled : add(scaled, shift);
+      // As a line, whose two coefficients depend on parameters alone.
+      const moved = mul(center, factor);
+      const shifted = add(mul(x, factor), shift === null ? neg(moved) : sub(shift, moved));
       return autocastDType() === null ? shifted : cast(shifted, x.dtype);
     }
     const count = countAlong(x.shape, axes);

@@ -139,6 +139,8 @@ export interface WindowOptions {
   readonly kernel: readonly number[];
   readonly stride: readonly number[];
   readonly padding: readonly number[];
+  /** Behind each dimension, where that differs. Windows then only have to reach the input. */
+  readonly paddingEnd?: readonly number[];
   readonly dilation: readonly number[];
   readonly ceilMode: boolean;
 }
@@ -147,14 +149,16 @@ export interface WindowOptions {
 export function poolingWindows(sizes: readonly number[], options: WindowOptions, op: string): Window[] {
   return sizes.map((size, d) => {
     const [kernel, stride, padding, dilation] = [options.kernel[d], options.stride[d], options.padding[d], options.dilation[d]];
-    if (kernel < 1 || stride < 1 || dilation < 1 || padding < 0 || 2 * padding > kernel) {
-      throw new ArgumentError(`kernel ${kernel}, stride ${stride}, padding ${padding}, dilation ${dilation}`, {
+    const behind = options.paddingEnd?.[d] ?? padding;
+    const most = options.paddingEnd === undefined ? Math.floor(kernel / 2) : dilation * (kernel - 1);
+    if (kernel < 1 || stride < 1 || dilation < 1 || Math.min(padding, behind) < 0 || Math.max(padding, behind) > most) {
+      throw new ArgumentError(`kernel ${kernel}, stride ${stride}, padding ${padding} and ${behind}, dilation ${dilation}`, {
         op,
         received: options,
-        expected: 'numbers from 1 on, and padding from 0 to half the kernel',
+        expected: `numbers from 1 on, and padding from 0 to ${most}`,
       });
     }
-    const free = size + 2 * padding - dilation * (kernel - 1) - 1;
+    const free = size + padding + behind - dilation * (kernel - 1) - 1;
     let count = (options.ceilMode ? Math.ceil(free / stride) : Math.floor(free / stride)) + 1;
     // The last window must start inside the input or the padding in front.
     if (options.ceilMode && (count - 1) * stride >= size + padding) count--;

@@ -15,7 +15,7 @@ import { perDimension } from './common.js';
 import { computeType, primitive } from './define.js';
 import { hostConstant } from './fill.js';
 import { gather } from './gather.js';
-import type { Window } from './pool-window.js';
+import type { Window, WindowOptions } from './pool-window.js';
 import { adaptiveWindows, coveringWindows, firstElement, flatPosition, poolingWindows, tuples, windowTaps } from './pool-window.js';
 import { mean } from './reduce.js';
 import { assign, declare, ifThen, unravel } from './statements.js';
@@ -222,6 +222,8 @@ export interface MaxPoolOptions {
   /** Default: the window's size. */
   readonly stride?: number | readonly number[];
   readonly padding?: number | readonly number[];
+  /** Padding behind the input, when it differs; each may then reach as far as a window still meets the input. */
+  readonly paddingEnd?: number | readonly number[];
   readonly dilation?: number | readonly number[];
   /** Whether windows may reach over the end. */
   readonly ceilMode?: boolean;
@@ -246,6 +248,15 @@ function finishMax([values, indices]: [Tensor, Tensor], returnIndices: boolean |
   return returnIndices ? { values, indices: cast(indices, 'int64') } : values;
 }
 
+function paddingOf(
+  options: Pick<MaxPoolOptions, 'padding' | 'paddingEnd'>,
+  n: number,
+  op: string,
+): Pick<WindowOptions, 'padding' | 'paddingEnd'> {
+  const padding = perDimension(options.padding, n, 0, op, 'padding');
+  return options.paddingEnd === undefined ? { padding } : { padding, paddingEnd: perDimension(options.paddingEnd, n, 0, op, 'paddingEnd') };
+}
+
 function maxPool(n: number, x: Tensor, kernelSize: number | readonly number[], options: MaxPoolOptions): Tensor | PooledWithIndices {
   const op = `maxPool${n}d`;
   return composite(op, () => {
@@ -253,7 +264,7 @@ function maxPool(n: number, x: Tensor, kernelSize: number | readonly number[], o
     const geometry = {
       kernel,
       stride: options.stride === undefined ? kernel : perDimension(options.stride, n, 1, op, 'stride'),
-      padding: perDimension(options.padding, n, 0, op, 'padding'),
+      ...paddingOf(options, n, op),
       dilation: perDimension(options.dilation, n, 1, op, 'dilation'),
       ceilMode: options.ceilMode ?? false,
     };
@@ -301,6 +312,9 @@ export interface AvgPoolOptions {
   /** Default: the window's size. */
   readonly stride?: number | readonly number[];
   readonly padding?: number | readonly number[];
+  /** Padding behind the input, when it differs; each may then reach as far as a window still meets the input. */
+  readonly paddingEnd?: number | readonly number[];
+  readonly dilation?: number | readonly number[];
   readonly ceilMode?: boolean;
   /** Whether padding counts in the divisor; default true. */
   readonly countIncludePad?: boolean;
@@ -309,22 +323,29 @@ export interface AvgPoolOptions {
 }
 
 /** How many elements each window counts: one number where all are alike, else one a window. */
-function windowCounts(windows: readonly Window[], includePad: boolean): number | number[] {
-  const along = windows.map((w) =>
+function windowCounts(windows: readonly Window[], includePad: boolean, behind: readonly number[] | undefined): number | number[] {
+  const along = windows.map((w, d) =>
     Array.from({ length: w.count }, (_, o) => {
       if (w.adaptive) return Math.ceil(((o + 1) * w.size) / w.count) - Math.floor((o * w.size) / w.count);
       const start = o * w.stride - w.padding;
-      const end = Math.min(start + w.kernel, w.size + w.padding);
-      return includePad ? end - start : Math.min(end, w.size) - Math.max(start, 0);
+      const end = includePad ? w.size + (behind?.[d] ?? w.padding) : w.size;
+      const upTo = (limit: number): number => Math.min(Math.max(Math.ceil((limit - start) / w.dilation), 0), w.kernel);
+      return upTo(end) - (includePad ? 0 : upTo(0));
     }),
   );
   const all = tuples(windows.map((w) => w.count)).map((position) => position.reduce((product, o, d) => product * along[d][o], 1));
   return all.every((c) => c === all[0]) ? all[0] : all;
 }
 
-function averageOver(x: Tensor, windows: readonly Window[], includePad: boolean, divisor: number | null): Tensor {
+function averageOver(
+  x: Tensor,
+  windows: readonly Window[],
+  includePad: boolean,
+  divisor: number | null,
+  behind?: readonly number[],
+): Tensor {
   const total = windowSum(x, windows);
-  const by = divisor ?? windowCounts(windows, includePad);
+  const by = divisor ?? windowCounts(windows, includePad, behind);
   return div(total, typeof by === 'number' ? by : hostConstant(by, x.dtype, counts(windows)));
 }
 
@@ -335,8 +356,8 @@ function avgPool(n: number, x: Tensor, kernelSize: number | readonly number[], o
     const geometry = {
       kernel,
       stride: options.stride === undefined ? kernel : perDimension(options.stride, n, 1, op, 'stride'),
-      padding: perDimension(options.padding, n, 0, op, 'padding'),
-      dilation: new Array<number>(n).fill(1),
+      ...paddingOf(options, n, op),
+      dilation: perDimension(options.dilation, n, 1, op, 'dilation'),
       ceilMode: options.ceilMode ?? false,
     };
     return withBatch(x, n, op, (input) =>
@@ -345,6 +366,7 @@ function avgPool(n: number, x: Tensor, kernelSize: number | readonly number[], o
         poolingWindows(input.shape.slice(2), geometry, op),
         options.countIncludePad ?? true,
         options.divisorOverride ?? null,
+        geometry.paddingEnd,
       ),
     );
   });

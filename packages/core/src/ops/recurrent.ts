@@ -30,7 +30,7 @@ export type RecurrentKind = 'lstm' | 'gru' | 'tanh' | 'relu';
 export const gateCount: Readonly<Record<RecurrentKind, number>> = { lstm: 4, gru: 3, tanh: 1, relu: 1 };
 
 /** The tensors of one direction of a layer. H hidden features, P = H unless there is a projection, G gates. */
-interface RecurrentInputs {
+export interface RecurrentInputs {
   /** Inputs times their weight, with the biases: [T, B, G * H]. */
   readonly projected: Tensor;
   /** First state [B, P]. */
@@ -48,7 +48,7 @@ interface RecurrentInputs {
 }
 
 /** Outputs [T, B, P], then the last state [B, P], then the last cell state of an LSTM [B, H]. */
-type RecurrentOutputs = readonly Tensor[];
+export type RecurrentOutputs = readonly Tensor[];
 
 /** What a step needs, in the order of the scan's inputs and states. */
 interface Step {

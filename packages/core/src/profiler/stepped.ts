@@ -13,13 +13,18 @@ export interface TimedCall {
   readonly end: number;
 }
 
-/** Every kernel is an executable of its own whose slots are its arguments; the arena they share lives here. */
+/** Every call is an executable of its own whose slots are its arguments; the arena they share lives here. */
 export class SteppedProgram {
   private readonly device: Device;
-  private readonly steps: readonly Step[];
+  private readonly program: CompiledProgram;
+  private readonly kept: ReadonlySet<number>;
+  /** State of the kept inputs that the last run found, and their addresses. */
+  private seen = -1;
+  private places = '';
+  private changed = true;
   private readonly arenaBytes: number;
   private readonly arena: number;
-  private readonly executables = new Map<Kernel, { readonly executable: Executable; readonly pointers: Float64Array }>();
+  private readonly executables = new Map<CallStep, { readonly executable: Executable; readonly pointers: Float64Array }>();
   /** Base addresses of the slots of the run under way. */
   private bases: ArrayLike<number> = [];
   /** Indices of the enclosing `repeat` steps, outermost first. */
@@ -27,7 +32,8 @@ export class SteppedProgram {
 
   constructor(program: CompiledProgram, device: Device) {
     this.device = device;
-    this.steps = program.steps;
+    this.program = program;
+    this.kept = new Set(program.keptSlots);
     this.arenaBytes = program.arenaBytes;
     this.arena = device.allocate(program.arenaBytes);
   }
@@ -37,7 +43,11 @@ export class SteppedProgram {
     bases[0] = this.arena;
     this.bases = bases;
     this.counters.length = 0;
-    this.walk(this.steps, onCall);
+    const places = this.program.keptSlots.map((slot) => pointers[slot]).join();
+    this.changed = this.seen !== this.program.keptVersion || this.places !== places;
+    this.seen = this.program.keptVersion;
+    this.places = places;
+    this.walk(this.program.steps, onCall);
   }
 
   dispose(): void {
@@ -60,6 +70,9 @@ export class SteppedProgram {
           this.counters.pop();
           break;
         }
+        case 'prepare':
+          if (this.changed) this.walk(step.body, onCall);
+          break;
         case 'while':
           for (;;) {
             this.walk(step.before, onCall);
@@ -89,18 +102,22 @@ export class SteppedProgram {
 
   private call(step: CallStep, onCall: (call: TimedCall) => void): void {
     const { kernel, args, origin } = step;
-    let entry = this.executables.get(kernel);
+    let entry = this.executables.get(step);
     if (!entry) {
+      const stays = ({ slot, offset, loopStrides }: Address): boolean =>
+        !loopStrides?.some((s) => s !== 0) && (this.kept.has(slot) || (slot === 0 && offset >= this.program.preparedFrom));
       const executable = this.device.load({
         name: kernel.name,
         steps: [{ kind: 'call', kernel, args: args.map((_, i) => ({ slot: 1 + i, offset: 0 })), work: step.work }],
         arenaBytes: 0,
         slots: 1 + args.length,
         constants: [],
+        kept: { slots: args.flatMap((arg, i) => (stays(arg) ? [1 + i] : [])), arenaFrom: 0 },
       });
       entry = { executable, pointers: new Float64Array(1 + args.length) };
-      this.executables.set(kernel, entry);
+      this.executables.set(step, entry);
     }
+    if (this.changed) entry.executable.keptChanged?.();
     const { executable, pointers } = entry;
     args.forEach((arg, i) => {
       pointers[1 + i] = this.address(arg);

@@ -10,6 +10,11 @@ export interface ExecutableSpec {
   readonly slots: number;
   /** Bytes to place in the arena once, when it is made (constants). */
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[];
+  /**
+   * Slots whose content stays from one run to the next unless {@link Executable.keptChanged} says otherwise, and the byte of the arena from
+   * which lies what `prepare` steps write.
+   */
+  readonly kept?: { readonly slots: readonly number[]; readonly arenaFrom: number };
 }
 
 /** A loaded program. Its arena exists while it runs; runs of one executable never overlap. */
@@ -18,6 +23,8 @@ export interface Executable {
   runSync(pointers: ArrayLike<number>): void;
   /** The same on the pool alone: the event loop stays free. Rejects with the signal's reason when it aborts between kernels. */
   run(pointers: ArrayLike<number>, signal?: AbortSignal): Promise<void>;
+  /** To be called before a run when the content of a kept slot has changed since the last one (another address is noticed). */
+  keptChanged?(): void;
   /** Frees its code and memory. */
   dispose(): void;
 }

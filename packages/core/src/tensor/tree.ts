@@ -29,7 +29,7 @@ export function flattenTree(value: unknown, tensors: Tensor[], tokens: unknown[]
 }
 
 /** The same data with the k-th tensor replaced by `replace(k)`. */
-export function mapTree(value: unknown, replace: (k: number) => Tensor): unknown {
+export function mapTree(value: unknown, replace: (k: number) => unknown): unknown {
   let count = 0;
   const walk = (v: unknown): unknown => {
     if (v instanceof TensorBase) return replace(count++);

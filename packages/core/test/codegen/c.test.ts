@@ -3,11 +3,13 @@ import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { planCContract } from '../../src/codegen/c/contract-plan.js';
 import { renderC } from '../../src/codegen/c/module.js';
+import { compileKernels } from '../../src/codegen/wasm/module.js';
 import { dtypeInfo } from '../../src/dtype.js';
 import { interpretKernel } from '../../src/ir/interpret.js';
 import type { Kernel } from '../../src/ir/kernel.js';
 import { readElement } from '../../src/ir/scalar.js';
-import { linkLibrary } from '../../src/runtime/native/link.js';
+import { probeFeatures } from '../../src/runtime/cpu/environment.js';
+import { linkLibraries } from '../../src/runtime/native/link.js';
 import { type NativeModule, NativeTier } from '../../src/runtime/native/tier.js';
 import { randomCase } from './contract-cases.js';
 import { contractKernel, fillParams } from './contract-harness.js';
@@ -56,10 +58,8 @@ const before = process.env.TRIREME_CACHE;
 beforeAll(() => {
   process.env.TRIREME_CACHE = 'off';
   const tier = new NativeTier();
-  native = tier.compileNow(
-    'samples',
-    samples.map((s) => s.kernel),
-  );
+  const kernels = samples.map((s) => s.kernel);
+  native = tier.compileNow(tier.job('samples', kernels, () => compileKernels(kernels, probeFeatures(true))));
   if (native === null) console.warn(`the C generator was not tested: ${tier.status}`);
 }, 120_000);
 afterAll(() => {
@@ -78,10 +78,11 @@ function differences(module: NativeModule, index: number, { kernel, elements, fi
     top += bytes + 24;
     return at;
   };
-  const table = take(4 * (kernel.params.length + 1));
+  const table = take(4 * (kernel.params.length + 2));
   const addresses = kernel.params.map((p, i) => take(Math.max(1, elements[i]) * dtypeInfo[p.dtype].bytes, dtypeInfo[p.dtype].bytes));
   const end = top;
   const workspace = take(compiled.workspaceBytes);
+  const prepared = take(compiled.preparation?.bytes ?? 0);
   const scratch = take(compiled.scratchBytes);
   const pages = Math.ceil((top + 4096) / 65536);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -89,23 +90,21 @@ function differences(module: NativeModule, index: number, { kernel, elements, fi
   const witness = new ArrayBuffer(memory.buffer.byteLength);
   new Uint8Array(witness).set(new Uint8Array(memory.buffer));
   interpretKernel(kernel, witness, addresses);
-  new Int32Array(memory.buffer, table, addresses.length + 1).set([...addresses, workspace]);
-  const library = linkLibrary(
-    module.path,
-    compiled.phases.flatMap((phase) => phase.map((entry) => entry.symbol)),
-    memory,
-  );
-  for (const phase of compiled.phases) {
-    for (const { symbol, grid } of phase) {
+  new Int32Array(memory.buffer, table, addresses.length + 2).set([...addresses, workspace, prepared]);
+  const phases = [...(compiled.preparation?.phases ?? []), ...compiled.phases];
+  const names = phases.flatMap((phase) => phase.map((entry) => entry.exportName));
+  const library = linkLibraries(module.libraries, names, memory);
+  for (const phase of phases) {
+    for (const { exportName, grid } of phase) {
       const half = grid >> 1;
-      library.functions.get(symbol)?.(half, grid, table, scratch);
-      library.functions.get(symbol)?.(0, half, table, scratch);
+      library.functions.get(exportName)?.(half, grid, table, scratch);
+      library.functions.get(exportName)?.(0, half, table, scratch);
     }
   }
   library.unload();
   const found: string[] = [];
   const covered = new Uint8Array(end);
-  covered.fill(1, table, table + 4 * (addresses.length + 1));
+  covered.fill(1, table, table + 4 * (addresses.length + 2));
   const [expected, actual] = [new DataView(witness), new DataView(memory.buffer)];
   kernel.params.forEach(({ dtype }, p) => {
     const { bytes } = dtypeInfo[dtype];

@@ -57,9 +57,12 @@ describe('what becomes one kernel', () => {
   test('linear, bias and gelu on batches of sequences', () => {
     expect(kernels((x, w, b) => gelu(linear(x, w, b)), randn([2, 5, 16]), randn([8, 16]), randn([8]))).toHaveLength(1);
   });
-  test('convolution, batch normalization (evaluation) and relu', () => {
+  test('convolution, batch normalization (evaluation) and relu; what depends on parameters alone is prepared', () => {
     const bn = new nn.BatchNorm2d(6).eval();
-    expect(kernels((x, w) => relu(bn.call(conv2d(x, w, null, { padding: 1 }))), randn([2, 3, 8, 8]), randn([6, 3, 3, 3]))).toHaveLength(1);
+    const jitted = jit((x: Tensor, w: Tensor) => relu(bn.call(conv2d(x, w, null, { padding: 1 }))));
+    const { steps } = jitted.compile(randn([2, 3, 8, 8]), randn([6, 3, 3, 3]));
+    expect(steps.map((s) => s.kind)).toEqual(['prepare', 'call']);
+    jitted.dispose();
   });
   test('a residual connection after a matrix product', () => {
     expect(kernels((x, w, r) => add(matmul(x, w), r), randn([4, 8]), randn([8, 6]), randn([4, 6]))).toHaveLength(1);

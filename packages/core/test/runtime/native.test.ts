@@ -9,6 +9,9 @@ import { TieredExecutable } from '../../src/runtime/cpu/tiered.js';
 import { NativeTier } from '../../src/runtime/native/tier.js';
 import { defaultDevice } from '../../src/tensor/device.js';
 
+// Compilers take their time on a machine that does much else at once.
+vi.setConfig({ testTimeout: 240_000 });
+
 const hasCompiler = ((): boolean => {
   const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
   const available = new NativeTier().isAvailable();
@@ -75,6 +78,7 @@ describe.skipIf(!hasCompiler)('the native tier', () => {
   });
 
   it('takes over in the background while the program goes on running', async () => {
+    process.env.TRIREME_CACHE = join(folder, 'background');
     await withDevice({ tier: 'auto', threads: 1 }, async (run, executable) => {
       const first = run();
       const tiered = executable();
@@ -90,6 +94,7 @@ describe.skipIf(!hasCompiler)('the native tier', () => {
   });
 
   it('pinned, waits for native code at the next run, and then stays', async () => {
+    process.env.TRIREME_CACHE = join(folder, 'pinned');
     await withDevice({ tier: 'auto', threads: 1 }, (run, executable, device) => {
       run();
       device.pinTier(true);

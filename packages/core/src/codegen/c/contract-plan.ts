@@ -61,6 +61,9 @@ export interface CContractPlan {
   /** Whether rows are packed in panels, and whether columns are read in place. */
   readonly rowsPacked: boolean;
   readonly columnsDirect: boolean;
+  /** Whether the panels of rows (of columns) are packed once for many calls. */
+  readonly rowsKept: boolean;
+  readonly columnsKept: boolean;
   readonly blockRows: number;
   readonly blockVectors: number;
   /** A cell: so many row panels and column panels. */
@@ -140,6 +143,9 @@ interface Side {
   readonly column: LinearOperand;
   readonly rowSource: number;
   readonly unitStores: number;
+  /** Operands that are packed once at most. */
+  readonly rowKept: boolean;
+  readonly columnKept: boolean;
 }
 interface Layout {
   readonly direct: boolean;
@@ -168,8 +174,8 @@ function overhead(dims: readonly ContractDim[], side: Side, layout: Layout, k: n
   const rows = product(dims, side.rowDims);
   const flat = product(dims, side.columnDims);
   const amplified = rows * k > 2 * side.rowSource;
-  let cost = layout.direct ? ((layout.columns - flat) * rows * k) / 16 : 3 * flat * k;
-  cost += amplified ? (rows * k) / 4 : rows * k;
+  let cost = layout.direct ? ((layout.columns - flat) * rows * k) / 16 : side.columnKept ? 0 : 3 * flat * k;
+  cost += side.rowKept ? 0 : amplified ? (rows * k) / 4 : rows * k;
   if (side.unitStores === 0) cost += 4 * rows * flat;
   // A column side narrower than a vector wastes lanes.
   if (flat < 8) cost += (rows * k * (16 - flat)) / 8;
@@ -205,9 +211,29 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
     const outputs = dims.flatMap((dim, d) => (dim.role === 'k' ? [] : [d]));
     return unitStores(part.epilogue, part.outputVars[outputs.indexOf(last)]);
   };
+  const keeps = (operand: ContractOperand, { access }: { access: LinearOperand }): boolean => operand.kept === true && !access.padding;
+  const [aKept, bKept] = [keeps(part.a, a), keeps(part.b, b)];
   const sides: Side[] = [
-    { rowDims: mDims, columnDims: nDims, row: a.access, column: b.access, rowSource: a.sourceElements, unitStores: unit(nDims) },
-    { rowDims: nDims, columnDims: mDims, row: b.access, column: a.access, rowSource: b.sourceElements, unitStores: unit(mDims) },
+    {
+      rowDims: mDims,
+      columnDims: nDims,
+      row: a.access,
+      column: b.access,
+      rowSource: a.sourceElements,
+      unitStores: unit(nDims),
+      rowKept: aKept,
+      columnKept: bKept,
+    },
+    {
+      rowDims: nDims,
+      columnDims: mDims,
+      row: b.access,
+      column: a.access,
+      rowSource: b.sourceElements,
+      unitStores: unit(mDims),
+      rowKept: bKept,
+      columnKept: aKept,
+    },
   ];
   const layouts = sides.map((side) => columnLayout(dims, side));
   const costs = sides.map((side, i) => overhead(dims, side, layouts[i], k));
@@ -218,7 +244,9 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
   const { columns } = layout;
   const batch = product(dims, batchDims);
   const amplified = rows * k > 2 * side.rowSource;
-  const rowsPacked = columns >= 8 * target.lanes && !amplified && rows * k <= 2 ** 24;
+  const rowsPacked = (side.rowKept || columns >= 8 * target.lanes) && !amplified && rows * k <= 2 ** 24;
+  const columnsKept = side.columnKept && !layout.direct && columns * k <= 2 ** 26;
+  const inPlace = layout.direct || columnsKept;
   const { blockRows, blockVectors } = registerBlock(target, rows, columns);
   const panelColumns = blockVectors * target.lanes;
   const rowPanels = Math.ceil(rows / blockRows);
@@ -227,12 +255,12 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
   // Cells: enough for the threads, each with at least some 200,000 multiplications.
   const work = batch * rows * columns * k;
   const wanted = Math.max(1, Math.min(32, Math.floor(work / 200_000)));
-  const packedLimit = layout.direct ? 8 : Math.max(1, Math.floor((768 * 1024) / (4 * k * panelColumns)));
+  const packedLimit = inPlace ? 8 : Math.max(1, Math.floor((768 * 1024) / (4 * k * panelColumns)));
   let cellColumnPanels = Math.min(columnPanels, packedLimit);
   while (cellColumnPanels > 1 && batch * Math.ceil(columnPanels / cellColumnPanels) < wanted) cellColumnPanels--;
   const columnCells = Math.ceil(columnPanels / cellColumnPanels);
   let cellRowPanels = rowPanels;
-  while (cellRowPanels > 1 && (layout.direct || cellRowPanels > 4) && batch * columnCells * Math.ceil(rowPanels / cellRowPanels) < wanted)
+  while (cellRowPanels > 1 && (inPlace || cellRowPanels > 4) && batch * columnCells * Math.ceil(rowPanels / cellRowPanels) < wanted)
     cellRowPanels--;
   const rowCells = Math.ceil(rowPanels / cellRowPanels);
   const kAxes = axesOf(dims, kDims, side.row, side.column);
@@ -259,6 +287,8 @@ export function planCContract(part: ContractPart, target: CTarget): CContractPla
     kAxes,
     rowsPacked,
     columnsDirect: layout.direct,
+    rowsKept: rowsPacked && side.rowKept,
+    columnsKept,
     blockRows,
     blockVectors,
     cellRowPanels,

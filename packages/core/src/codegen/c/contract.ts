@@ -1,6 +1,6 @@
 /** Contractions in C: packed or direct operands, a register block written out in named vectors, the epilogue on each block. */
 import type { ContractPart, Kernel } from '../../ir/kernel.js';
-import { type Axis, type CContractPlan, type CTarget, type LinearOperand, type Padding, planCContract } from './contract-plan.js';
+import { type Axis, axesOf, type CContractPlan, type CTarget, type LinearOperand, type Padding, planCContract } from './contract-plan.js';
 import { renderEpilogue } from './epilogue.js';
 import type { CKernel, CPhaseEntry } from './module.js';
 
@@ -13,10 +13,16 @@ const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 /** Floats behind a copy that a block of columns may read beyond its end. */
 const slack = 256;
 
-/** Renders a contraction whose workspace begins `workspaceAt` bytes into the kernel's, or null where WebAssembly must do it. */
-export function renderContract(kernel: Kernel, part: ContractPart, name: string, target: CTarget, workspaceAt: number): CKernel | null {
+/** Where a part's memory begins in the kernel's workspace and in what its preparation fills, in bytes. */
+export interface PartMemory {
+  readonly workspace: number;
+  readonly prepared: number;
+}
+
+/** Renders a contraction, or null where WebAssembly must do it. */
+export function renderContract(kernel: Kernel, part: ContractPart, name: string, target: CTarget, memory: PartMemory): CKernel | null {
   const plan = planCContract(part, target);
-  return plan === null ? null : new ContractRenderer(kernel, part, name, plan, workspaceAt).render();
+  return plan === null ? null : new ContractRenderer(kernel, part, name, plan, memory).render();
 }
 
 class ContractRenderer {
@@ -32,11 +38,14 @@ class ContractRenderer {
   private readonly rowCopy: number;
   private readonly columnCopy: number;
   private readonly rowPanelsAt: number;
+  private readonly columnPanelsAt: number;
   private readonly partialsAt: number;
   private readonly workspaceBytes: number;
+  private readonly preparedBytes: number;
   private readonly rowBatched: boolean;
+  private readonly columnBatched: boolean;
 
-  constructor(kernel: Kernel, part: ContractPart, name: string, plan: CContractPlan, workspaceAt: number) {
+  constructor(kernel: Kernel, part: ContractPart, name: string, plan: CContractPlan, memory: PartMemory) {
     this.kernel = kernel;
     this.part = part;
     this.name = name;
@@ -45,7 +54,10 @@ class ContractRenderer {
     this.rowPanels = Math.ceil(plan.rows / plan.blockRows);
     this.columnPanels = Math.ceil(plan.columns / this.panelColumns);
     this.rowBatched = plan.batchDims.some((d) => plan.row.strides[d] !== 0 && plan.dims[d].extent > 1);
-    let at = workspaceAt;
+    this.columnBatched = plan.batchDims.some((d) => plan.column.strides[d] !== 0 && plan.dims[d].extent > 1);
+    const rowFloats = plan.rowsPacked ? (this.rowBatched ? plan.batch : 1) * plan.rows * plan.k : 0;
+    const columnFloats = plan.columnsKept ? (this.columnBatched ? plan.batch : 1) * this.columnPanels * this.panelColumns * plan.k : 0;
+    let at = memory.workspace;
     const reserve = (floats: number): number => {
       const start = at;
       at += align(4 * floats);
@@ -53,9 +65,11 @@ class ContractRenderer {
     };
     this.rowCopy = reserve(plan.row.padding ? plan.row.padding.elements + slack : 0);
     this.columnCopy = reserve(plan.column.padding ? plan.column.padding.elements + slack : 0);
-    this.rowPanelsAt = reserve(plan.rowsPacked ? (this.rowBatched ? plan.batch : 1) * plan.rows * plan.k : 0);
+    this.rowPanelsAt = plan.rowsKept ? memory.prepared : reserve(rowFloats);
+    this.columnPanelsAt = memory.prepared + (plan.rowsKept ? align(4 * rowFloats) : 0);
+    this.preparedBytes = (plan.rowsKept ? align(4 * rowFloats) : 0) + align(4 * columnFloats);
     this.partialsAt = reserve(plan.slices > 1 ? plan.slices * plan.batch * this.partialFloats() : 0);
-    this.workspaceBytes = at - workspaceAt;
+    this.workspaceBytes = at - memory.workspace;
   }
   private partialFloats(): number {
     return this.rowPanels * this.columnPanels * this.plan.blockRows * this.panelColumns;
@@ -65,21 +79,31 @@ class ContractRenderer {
     const { plan, name } = this;
     const phases: CPhaseEntry[][] = [];
     const copies: CPhaseEntry[] = [];
+    const prepared: CPhaseEntry[] = [];
+    if (plan.columnsKept) prepared.push(this.packAllColumnsEntry());
     if (plan.row.padding) copies.push(this.copyEntry(`${name}_copyRows`, plan.row, plan.row.padding, this.rowCopy));
     if (plan.column.padding) copies.push(this.copyEntry(`${name}_copyColumns`, plan.column, plan.column.padding, this.columnCopy));
     if (copies.length > 0) phases.push(copies);
     if (plan.rowsPacked) {
       const pack = this.packRowsEntry();
+      if (plan.rowsKept) prepared.push(pack);
       // Rows that need no copy are packed while the columns are copied.
-      if (copies.length > 0 && !plan.row.padding) copies.push(pack);
+      else if (copies.length > 0 && !plan.row.padding) copies.push(pack);
       else phases.push([pack]);
     }
     this.blocks();
     this.text.push(renderEpilogue(this.part, plan, plan.target.lanes, name, this.panelColumns));
     phases.push([this.mainEntry()]);
     if (plan.slices > 1) phases.push([this.sumEntry()]);
-    const scratchFloats = plan.columnsDirect ? 0 : plan.cellColumnPanels * this.panelColumns * this.longestSlice();
-    return { text: this.text.join('\n'), phases, workspaceBytes: this.workspaceBytes, scratchBytes: align(4 * scratchFloats) + 64 };
+    const scratchFloats = plan.columnsDirect || plan.columnsKept ? 0 : plan.cellColumnPanels * this.panelColumns * this.longestSlice();
+    const params = [...(plan.rowsKept ? [plan.row.param] : []), ...(plan.columnsKept ? [plan.column.param] : [])];
+    return {
+      text: this.text.join('\n'),
+      preparation: prepared.length > 0 ? { phases: [prepared], params, bytes: this.preparedBytes } : null,
+      phases,
+      workspaceBytes: this.workspaceBytes,
+      scratchBytes: align(4 * scratchFloats) + 64,
+    };
   }
   private longestSlice(): number {
     const [outer] = this.plan.kAxes;
@@ -93,6 +117,12 @@ class ContractRenderer {
   }
   private workspace(at: number): string {
     return `(float *)(heap + args[${this.kernel.params.length}] + ${at}u)`;
+  }
+  private prepared(at: number): string {
+    return `(float *)(heap + args[${this.kernel.params.length + 1}] + ${at}u)`;
+  }
+  private get panelsOfRows(): string {
+    return this.plan.rowsKept ? this.prepared(this.rowPanelsAt) : this.workspace(this.rowPanelsAt);
   }
   private get head(): string[] {
     return ['  const uint32_t *args = (const uint32_t *)(heap + argsAt);'];
@@ -196,33 +226,35 @@ class ContractRenderer {
     const { plan, name } = this;
     const { blockRows, rows, k } = plan;
     const batches = this.rowBatched ? plan.batch : 1;
-    const inner = plan.kAxes[plan.kAxes.length - 1];
+    // The order of k alone matters here, not how the other operand steps through it.
+    const still = { ...plan.column, strides: plan.dims.map(() => 0) };
+    const kDims = plan.dims.flatMap((dim, d) => (dim.role === 'k' ? [d] : []));
+    const axes = axesOf(plan.dims, kDims, plan.row, still);
+    const line = axes.at(-1);
     const lines = [
       `${entryHead(`${name}_pack`)} {`,
       ...this.head,
       `  const float *source = ${this.operandPointer(plan.row, this.rowCopy)};`,
-      `  float *panels = ${this.workspace(this.rowPanelsAt)};`,
+      `  float *panels = ${this.panelsOfRows};`,
       '  for (uint32_t cell = begin; cell < end; cell++) {',
       `    const int32_t batch = cell / ${this.rowPanels}, panel = cell % ${this.rowPanels};`,
       `    const int64_t base = ${this.rowBatched ? this.offset(plan.batchDims, plan.row.strides, 'batch') : '0'};`,
       `    const int32_t first = panel * ${blockRows}, height = ${rows} - first < ${blockRows} ? ${rows} - first : ${blockRows};`,
       `    float *to = panels + (int64_t)batch * ${rows * k} + (int64_t)first * ${k};`,
     ];
-    const copyRow = (r: string, indent: string): string[] => [
-      `${indent}const float *from = source + base + (${this.offset(plan.rowDims, plan.row.strides, `(first + ${r})`)});`,
-      `${indent}float *at = to + ${r};`,
-    ];
-    if (inner.row === 1 && inner.extent >= 16) {
-      // Eight rows at a time: each line of the panel is written while it is in the cache.
-      lines.push('    for (int32_t r = 0; r < height; r++) {', ...copyRow('r', '      '));
-      lines.push(...this.overK(plan.kAxes, '      ', (row, _, indent) => [`${indent}*at = from[${row}]; at += height;`]));
-      lines.push('    }');
-    } else {
-      lines.push(`    int64_t rowAt[${blockRows}];`);
+    lines.push(
+      `    int64_t rowAt[${blockRows}];`,
+      `    for (int32_t r = 0; r < height; r++) rowAt[r] = base + (${this.offset(plan.rowDims, plan.row.strides, '(first + r)')});`,
+    );
+    if (line !== undefined && line.row === 1 && line.extent >= 8) {
+      const [first, last] = [axes.slice(0, -1), line.extent];
       lines.push(
-        `    for (int32_t r = 0; r < height; r++) rowAt[r] = base + (${this.offset(plan.rowDims, plan.row.strides, '(first + r)')});`,
-        `    if (height == ${blockRows}) {`,
+        ...this.overK(first, '    ', (row, _, indent) => [
+          `${indent}transpose(source + (${row}), rowAt, height, ${last}, to, height); to += (int64_t)${last} * height;`,
+        ]),
       );
+    } else {
+      lines.push(`    if (height == ${blockRows}) {`);
       lines.push(
         ...this.overK(plan.kAxes, '      ', (row, _, indent) => [
           `${indent}const float *from = source + (${row});`,
@@ -318,10 +350,11 @@ class ContractRenderer {
       ...this.head,
       `  const float *rowSource = ${this.operandPointer(plan.row, this.rowCopy)};`,
       `  const float *columnSource = ${this.operandPointer(plan.column, this.columnCopy)};`,
-      ...(plan.rowsPacked ? [`  const float *panels = ${this.workspace(this.rowPanelsAt)};`] : []),
+      ...(plan.rowsPacked ? [`  const float *panels = ${this.panelsOfRows};`] : []),
+      ...(plan.columnsKept ? [`  const float *columnPanels = ${this.prepared(this.columnPanelsAt)};`] : []),
       ...(plan.slices > 1 ? [`  float *partials = ${this.workspace(this.partialsAt)};`] : []),
-      ...(plan.columnsDirect ? [] : ['  float *packed = (float *)(heap + scratchAt);']),
-      `  float sums[${blockRows * panelColumns}] __attribute__((aligned(64)));`,
+      ...(plan.columnsDirect || plan.columnsKept ? [] : ['  float *packed = (float *)(heap + scratchAt);']),
+      `  float sums[${blockRows * panelColumns + plan.target.lanes}] __attribute__((aligned(64)));`,
       '  for (uint32_t cell = begin; cell < end; cell++) {',
       `    const int32_t slice = cell / ${cells}, inner = cell % ${cells};`,
       `    const int32_t from = slice * ${plan.sliceLength}, until = from + ${plan.sliceLength} < ${outerK.extent} ? from + ${plan.sliceLength} : ${outerK.extent};`,
@@ -333,7 +366,13 @@ class ContractRenderer {
       `      const int32_t firstColumn = panel * ${panelColumns}, width = ${columns} - firstColumn < ${panelColumns} ? ${columns} - firstColumn : ${panelColumns};`,
     ];
     if (plan.columnsDirect) lines.push(`      const float *b = columnSource + columnBatch + firstColumn;`);
-    else lines.push(...this.packColumns());
+    else if (plan.columnsKept) {
+      const batch = this.columnBatched ? `(int64_t)batch * ${this.columnPanels} + ` : '';
+      lines.push(
+        `      const float *b = columnPanels + ((${batch}panel) * (int64_t)${k} + (int64_t)from * ${perOuter}) * ${panelColumns};`,
+      );
+    } else
+      lines.push(`      float *b = packed + (int64_t)(panel - firstPanel) * ${panelColumns * this.longestSlice()};`, ...this.packColumns());
     lines.push(
       `      for (int32_t rowPanel = firstRows; rowPanel < lastRows; rowPanel++) {`,
       `        const int32_t firstRow = rowPanel * ${blockRows}, height = ${rows} - firstRow < ${blockRows} ? ${rows} - firstRow : ${blockRows};`,
@@ -364,19 +403,41 @@ class ContractRenderer {
     return { symbol: name, grid: cells * plan.slices, chunk: Math.max(1, Math.floor(100_000 / cellWork)) };
   }
 
-  /** Packs one panel of columns, [k][panelColumns], once for all rows of the cell. */
+  /** A cell packs one panel of columns, for all calls to come. */
+  private packAllColumnsEntry(): CPhaseEntry {
+    const { plan, name, panelColumns, columnPanels } = this;
+    const [outerK] = plan.kAxes;
+    const batches = this.columnBatched ? plan.batch : 1;
+    const lines = [
+      `${entryHead(`${name}_packColumns`)} {`,
+      ...this.head,
+      '  (void)scratchAt;',
+      `  const float *columnSource = ${this.operandPointer(plan.column, this.columnCopy)};`,
+      `  float *panels = ${this.prepared(this.columnPanelsAt)};`,
+      '  for (uint32_t cell = begin; cell < end; cell++) {',
+      `    const int32_t batch = cell / ${columnPanels}, panel = cell % ${columnPanels}, from = 0, until = ${outerK.extent};`,
+      `    const int64_t columnBatch = ${this.columnBatched ? this.offset(plan.batchDims, plan.column.strides, 'batch') : '0'}; (void)batch;`,
+      `    const int32_t firstColumn = panel * ${panelColumns}, width = ${plan.columns} - firstColumn < ${panelColumns} ? ${plan.columns} - firstColumn : ${panelColumns};`,
+      `    float *b = panels + (int64_t)cell * ${panelColumns * plan.k};`,
+      ...this.packColumns(),
+      '  }',
+      '}',
+    ];
+    this.text.push(lines.join('\n'));
+    const chunk = Math.max(1, Math.ceil(65536 / (plan.k * panelColumns)));
+    return { symbol: `${name}_packColumns`, grid: batches * columnPanels, chunk };
+  }
+
+  /** Packs one panel of columns, [k][panelColumns], to `b`. */
   private packColumns(): string[] {
     const { plan, panelColumns } = this;
-    const { columns } = plan;
     const inner = plan.kAxes[plan.kAxes.length - 1];
     const lines = [
-      `      float *b = packed + (int64_t)(panel - firstPanel) * ${panelColumns * this.longestSlice()};`,
       `      { int64_t columnAt[${panelColumns}];`,
       `        for (int32_t c = 0; c < ${panelColumns}; c++) { const int32_t column = firstColumn + (c < width ? c : 0); columnAt[c] = columnBatch + (${this.offset(plan.columnDims, plan.column.strides, 'column')}); }`,
       `        int contiguous = 1; for (int32_t c = 1; c < ${panelColumns}; c++) contiguous &= columnAt[c] == columnAt[0] + c;`,
       '        float *to = b;',
     ];
-    void columns;
     const range = `int32_t k0 = from; k0 < until`;
     lines.push('        if (contiguous) {');
     lines.push(
@@ -392,13 +453,9 @@ class ContractRenderer {
       ),
     );
     if (inner.column === 1 && inner.extent >= 16 && plan.kAxes.length === 1) {
-      // k is contiguous in memory: column by column.
       lines.push(
         '        } else {',
-        `          for (int32_t c = 0; c < ${panelColumns}; c++) {`,
-        '            const float *at = columnSource + columnAt[c];',
-        `            for (int32_t k0 = from; k0 < until; k0++) to[(int64_t)(k0 - from) * ${panelColumns} + c] = at[k0];`,
-        '          }',
+        `          transpose(columnSource + from, columnAt, ${panelColumns}, until - from, to, ${panelColumns});`,
         '        } }',
       );
       return lines;
@@ -430,7 +487,7 @@ class ContractRenderer {
         `${entryHead(`${name}_sum`)} {`,
         ...this.head,
         `  const float *partials = ${this.workspace(this.partialsAt)};`,
-        `  float sums[${floats}] __attribute__((aligned(64)));`,
+        `  float sums[${floats + plan.target.lanes}] __attribute__((aligned(64)));`,
         '  for (uint32_t cell = begin; cell < end; cell++) {',
         `    const int32_t panel = cell % ${this.columnPanels}, rowPanel = cell / ${this.columnPanels} % ${rowPanels}, batch = cell / ${this.columnPanels * rowPanels};`,
         `    const float *from = partials + (int64_t)cell * ${floats};`,

@@ -1,7 +1,8 @@
 /** What runs in C once sums are complete: the epilogue's statements, along the lanes where it can. */
 import { CompilerError } from '../../errors.js';
-import type { LoopVar } from '../../ir/expr.js';
-import type { ContractDim, ContractPart } from '../../ir/kernel.js';
+import { type Expr, type LoopVar, operands } from '../../ir/expr.js';
+import type { ContractDim, ContractPart, Stmt } from '../../ir/kernel.js';
+import { slope } from '../wasm/contract-epilogue.js';
 import { normalize } from '../wasm/normalize.js';
 import { CWriter } from './writer.js';
 
@@ -16,6 +17,39 @@ export interface OutputShape {
   readonly width: number;
 }
 
+/** Whether every address moves by `extent` steps of `inner` with each step of `outer`, and nothing else depends on them. */
+function runsOn(statements: readonly Stmt[], outer: LoopVar, inner: LoopVar, extent: number): boolean {
+  const seen = new Set<Expr>();
+  const address = (e: Expr): boolean => {
+    const [a, b] = [slope(e, outer), slope(e, inner)];
+    return a !== null && b !== null && a === b * extent;
+  };
+  const value = (e: Expr): boolean => {
+    if (seen.has(e)) return true;
+    seen.add(e);
+    if (e.kind === 'index') return e.variable !== outer && e.variable !== inner;
+    if (e.kind === 'load') return address(e.index) && (e.guard === null || value(e.guard));
+    return operands(e).every(value);
+  };
+  return statements.every((s) => {
+    switch (s.kind) {
+      case 'declare':
+      case 'assign':
+      case 'accumulate':
+        return value(s.value);
+      case 'store':
+        return address(s.index) && value(s.value);
+      case 'if':
+        return value(s.condition) && runsOn([...s.then, ...s.otherwise], outer, inner, extent);
+      case 'for':
+      case 'while':
+        return false;
+      default:
+        return s satisfies never;
+    }
+  });
+}
+
 /**
  * `NAME_epilogue(args, batch, firstRow, height, firstColumn, width, sums)`: finishes a block whose sums lie in `sums`, `rowStride`
  * floats from one row to the next.
@@ -23,9 +57,21 @@ export interface OutputShape {
 export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: number, name: string, rowStride: number): string {
   const { dims } = shape;
   const outputs = dims.flatMap((dim, d) => (dim.role === 'k' ? [] : [d]));
+  // The last dimension of the columns runs along the lanes, and with it those that follow on it in every address.
+  const wide = shape.columnDims.filter((d) => dims[d].extent > 1);
+  const laneDim = wide[wide.length - 1];
+  const merged: number[] = [];
+  let laneExtent = laneDim === undefined ? 1 : dims[laneDim].extent;
+  for (let i = wide.length - 2; i >= 0 && shape.pitch === 0; i--) {
+    const [outer, inner] = [wide[i], laneDim].map((d) => part.outputVars[outputs.indexOf(d)]);
+    if (!runsOn(part.epilogue, outer, inner, laneExtent)) break;
+    merged.push(wide[i]);
+    laneExtent *= dims[wide[i]].extent;
+  }
+  const extentOf = (d: number): number => (d === laneDim ? laneExtent : merged.includes(d) ? 1 : dims[d].extent);
   const normal = normalize({
     body: part.epilogue,
-    outer: part.outputVars.map((variable, i) => ({ variable, extent: dims[outputs[i]].extent })),
+    outer: part.outputVars.map((variable, i) => ({ variable, extent: extentOf(outputs[i]) })),
     given: [part.result],
   });
   const result = normal.locals.get(part.result);
@@ -51,9 +97,6 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
   };
   w.pointers('args');
   unflatten(shape.batchDims, 'batch');
-  // The last dimension of the columns runs along the lanes.
-  const wide = shape.columnDims.filter((d) => dims[d].extent > 1);
-  const laneDim = wide[wide.length - 1];
   w.block('for (int32_t r = 0; r < height; r++)', () => {
     w.line('const int32_t row = firstRow + r;');
     unflatten(shape.rowDims, 'row');
@@ -74,8 +117,12 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
       return;
     }
     const lane = variableOf(laneDim);
-    const others = shape.columnDims.filter((d) => d !== laneDim);
-    const extent = dims[laneDim].extent;
+    for (const d of merged) {
+      w.bind(variableOf(d), '0');
+      w.changed(variableOf(d));
+    }
+    const others = shape.columnDims.filter((d) => d !== laneDim && !merged.includes(d));
+    const extent = extentOf(laneDim);
     const outerColumns = others.reduce((n, d) => n * dims[d].extent, 1);
     w.block('for (int32_t c = 0; c < width;)', () => {
       w.line('const int32_t column = firstColumn + c;');
@@ -99,17 +146,19 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
       w.line(`int32_t run = ${extent} - lane0; if (run > width - c) run = width - c;`);
       w.line('const int32_t stop = c + run;');
       w.line('int32_t at = lane0;');
-      w.block('for (; c + LANES <= stop; c += LANES, at += LANES)', () => {
+      const vector = (rest: { count: string; mask: string } | null): void => {
         w.line('const vf acc = *(const u_float32 *)(line + c);');
         w.bind(lane, 'at');
         w.changed(lane);
-        w.vectorBody(normal.body, lane, new Map([[result, 'acc']]));
-      });
+        w.vectorBody(normal.body, lane, new Map([[result, 'acc']]), rest);
+      };
+      w.block('for (; c + LANES <= stop; c += LANES, at += LANES)', () => vector(null));
       w.changed(lane);
-      w.block('for (; c < stop; c++, at++)', () => {
-        w.bind(lane, 'at');
-        w.changed(lane);
-        scalar();
+      w.block('if (c < stop)', () => {
+        w.line('const int left = stop - c;');
+        w.line('const vi mask = RAMP < left; (void)mask;');
+        vector({ count: 'left', mask: 'mask' });
+        w.line('c = stop;');
       });
     });
   });

@@ -21,6 +21,7 @@ export function renderLoops(part: LoopPart, name: string, target: CTarget): CKer
   });
   return {
     text: [`${entryHead(name)} {`, ...w.lines, '}'].join('\n'),
+    preparation: null,
     phases: [[{ symbol: name, grid: part.grid, chunk: loopChunk(part) }]],
     workspaceBytes: 0,
     scratchBytes: 0,

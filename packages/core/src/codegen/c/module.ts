@@ -2,7 +2,7 @@
 import type { ContractPart, Kernel, Part } from '../../ir/kernel.js';
 import { splitDilation } from '../wasm/contract-dilation.js';
 import { planWindow } from '../wasm/contract-window.js';
-import { renderContract } from './contract.js';
+import { type PartMemory, renderContract } from './contract.js';
 import type { CTarget } from './contract-plan.js';
 import { renderLoops } from './loops.js';
 import { withPrelude } from './prelude.js';
@@ -16,6 +16,12 @@ export interface CPhaseEntry {
 }
 export interface CKernel {
   readonly text: string;
+  /** See {@link Preparation}. */
+  readonly preparation: {
+    readonly phases: readonly (readonly CPhaseEntry[])[];
+    readonly params: readonly number[];
+    readonly bytes: number;
+  } | null;
   readonly phases: readonly (readonly CPhaseEntry[])[];
   readonly workspaceBytes: number;
   readonly scratchBytes: number;
@@ -42,25 +48,40 @@ export function renderC(kernels: readonly Kernel[], target: CTarget): CModule {
 function renderKernel(kernel: Kernel, name: string, target: CTarget): CKernel | null {
   const rendered: CKernel[] = [];
   let workspaceBytes = 0;
+  let preparedBytes = 0;
   const parts = kernel.parts.flatMap((part): readonly Part[] => (part.kind === 'contract' ? splitDilation(part) : [part]));
   for (const [i, part] of parts.entries()) {
     if (part.kind === 'loops' && part.grid <= 0) continue;
-    const one = part.kind === 'loops' ? renderLoops(part, `${name}_${i}`, target) : renderProduct(kernel, part, `${name}_${i}`, target, workspaceBytes);
+    const one =
+      part.kind === 'loops'
+        ? renderLoops(part, `${name}_${i}`, target)
+        : renderProduct(kernel, part, `${name}_${i}`, target, { workspace: workspaceBytes, prepared: preparedBytes });
     if (one === null) return null;
     workspaceBytes += one.workspaceBytes;
+    preparedBytes += one.preparation?.bytes ?? 0;
     rendered.push(one);
   }
   if (rendered.length === 0) return null;
-  const depth = Math.max(...rendered.map((p) => p.phases.length));
+  const together = (phases: readonly CKernel['phases'][]): CKernel['phases'] =>
+    Array.from({ length: Math.max(...phases.map((p) => p.length)) }, (_, i) => phases.flatMap((p) => p[i] ?? []));
+  const preparations = rendered.flatMap((p) => p.preparation ?? []);
   return {
     text: rendered.map((p) => p.text).join('\n'),
-    phases: Array.from({ length: depth }, (_, i) => rendered.flatMap((p) => p.phases[i] ?? [])),
+    preparation:
+      preparations.length === 0
+        ? null
+        : {
+            phases: together(preparations.map((p) => p.phases)),
+            params: [...new Set(preparations.flatMap((p) => p.params))],
+            bytes: preparedBytes,
+          },
+    phases: together(rendered.map((p) => p.phases)),
     workspaceBytes,
     scratchBytes: Math.max(...rendered.map((p) => p.scratchBytes)),
   };
 }
 
-function renderProduct(kernel: Kernel, part: ContractPart, name: string, target: CTarget, workspaceAt: number): CKernel | null {
+function renderProduct(kernel: Kernel, part: ContractPart, name: string, target: CTarget, memory: PartMemory): CKernel | null {
   const window = part.type === 'f32' ? planWindow(part, { relaxedSimd: false }, false) : null;
-  return window ? renderWindow(part, window, name, target) : renderContract(kernel, part, name, target, workspaceAt);
+  return window ? renderWindow(part, window, name, target) : renderContract(kernel, part, name, target, memory);
 }

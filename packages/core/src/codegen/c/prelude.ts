@@ -333,6 +333,45 @@ function used(text: string): string[] {
   return [...all].flatMap(([name, definition]) => (wanted.has(name) ? [definition] : []));
 }
 
+/**
+ * `to[k * step + r] = from[at[r] + k]` for `count` lines of `length` elements. In blocks whose target stays in the first-level cache,
+ * four lines at a time.
+ */
+const transpose = `
+typedef float v4 __attribute__((vector_size(16)));
+typedef v4 u4 __attribute__((may_alias, aligned(4)));
+#if defined(__clang__)
+#define SHUFFLE4(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t i4 __attribute__((vector_size(16)));
+#define SHUFFLE4(a, b, ...) __builtin_shuffle(a, b, (i4){__VA_ARGS__})
+#endif
+static void transpose(const float *restrict from, const int64_t *restrict at, int32_t count, int64_t length, float *restrict to, int32_t step) {
+  for (int64_t first = 0; first < length; first += 64) {
+    const int64_t end = first + 64 < length ? first + 64 : length;
+    int32_t r = 0;
+    for (; r + 4 <= count; r += 4) {
+      const float *a = from + at[r], *b = from + at[r + 1], *c = from + at[r + 2], *d = from + at[r + 3];
+      float *out = to + first * step + r;
+      int64_t k = first;
+      for (; k + 4 <= end; k += 4, out += 4 * (int64_t)step) {
+        const v4 x = *(const u4 *)(a + k), y = *(const u4 *)(b + k), z = *(const u4 *)(c + k), w = *(const u4 *)(d + k);
+        const v4 xy0 = SHUFFLE4(x, y, 0, 4, 1, 5), xy1 = SHUFFLE4(x, y, 2, 6, 3, 7);
+        const v4 zw0 = SHUFFLE4(z, w, 0, 4, 1, 5), zw1 = SHUFFLE4(z, w, 2, 6, 3, 7);
+        *(u4 *)out = SHUFFLE4(xy0, zw0, 0, 1, 4, 5);
+        *(u4 *)(out + step) = SHUFFLE4(xy0, zw0, 2, 3, 6, 7);
+        *(u4 *)(out + 2 * (int64_t)step) = SHUFFLE4(xy1, zw1, 0, 1, 4, 5);
+        *(u4 *)(out + 3 * (int64_t)step) = SHUFFLE4(xy1, zw1, 2, 3, 6, 7);
+      }
+      for (; k < end; k++, out += step) { out[0] = a[k]; out[1] = b[k]; out[2] = c[k]; out[3] = d[k]; }
+    }
+    for (; r < count; r++) {
+      const float *a = from + at[r];
+      for (int64_t k = first; k < end; k++) to[k * step + r] = a[k];
+    }
+  }
+}`;
+
 /** `EVEN(a, b)`: every second element of two vectors. */
 function evenLanes(lanes: number): string[] {
   const indices = Array.from({ length: lanes }, (_, i) => 2 * i).join(', ');
@@ -390,6 +429,7 @@ export function withPrelude(body: string, lanes: number): string {
     '#define SPLAT(x) ((vf)SPLAT_LANES(x))',
     '#define GUARD(c, value, zero) ((c) ? (value) : (zero))',
     ...evenLanes(lanes),
+    ...(/\btranspose\(/.test(body) ? [transpose] : []),
     ...used(body),
     body,
   ].join('\n');

@@ -131,11 +131,15 @@ export function renderWindow(part: ContractPart, plan: WindowPlan, name: string,
   out.push(`    for (int32_t other = 0; other < ${otherCount}; other++) {`);
   const otherTerms = unflat(others, 'other');
   out.push(`      const float *lines = box + ${otherTerms.map(([d, index]) => `${index} * ${boxStep(d)}`).join(' + ') || '0'};`);
-  out.push(`      const int32_t column0 = firstColumn + ${otherTerms.map(([d, index]) => `${index} * ${columnStride.get(d) ?? 0}`).join(' + ') || '0'};`);
+  out.push(
+    `      const int32_t column0 = firstColumn + ${otherTerms.map(([d, index]) => `${index} * ${columnStride.get(d) ?? 0}`).join(' + ') || '0'};`,
+  );
   // The band's own lines, when they are not the run.
   const bandLines = outermost === undefined || runIsBand || extent(outermost) <= 1;
   if (!bandLines) {
-    out.push(`      const int32_t lastBand = ${extent(outermost ?? 0)} - band < ${plan.band} ? ${extent(outermost ?? 0)} - band : ${plan.band};`);
+    out.push(
+      `      const int32_t lastBand = ${extent(outermost ?? 0)} - band < ${plan.band} ? ${extent(outermost ?? 0)} - band : ${plan.band};`,
+    );
     out.push('      for (int32_t own = 0; own < lastBand; own++) {');
     out.push(`      const float *first = lines + own * ${boxStep(outermost ?? 0)};`);
     out.push(`      const int32_t columnAt = column0 + (band + own) * ${columnStride.get(outermost ?? 0) ?? 0};`);
@@ -216,7 +220,8 @@ export function renderWindow(part: ContractPart, plan: WindowPlan, name: string,
     const whole = step === 1 ? Math.floor(length / lanes) : step === 2 ? Math.floor((length - 1) / lanes) : 0;
     const lines = [`${indent}{ float *t = ${to}; const float *f = ${from}; int32_t x = 0; (void)x;`];
     if (whole > 0) {
-      const value = step === 1 ? '*(const u_float32 *)(f + x)' : `EVEN(*(const u_float32 *)(f + 2 * x), *(const u_float32 *)(f + 2 * x + ${lanes}))`;
+      const value =
+        step === 1 ? '*(const u_float32 *)(f + x)' : `EVEN(*(const u_float32 *)(f + 2 * x), *(const u_float32 *)(f + 2 * x + ${lanes}))`;
       lines.push(`${indent}  for (; x < ${whole * lanes}; x += ${lanes}) *(u_float32 *)(t + x) = ${value};`);
     }
     if (whole * lanes < length) lines.push(`${indent}  for (; x < ${length}; x++) t[x] = f[x * ${step}];`);
@@ -229,6 +234,7 @@ export function renderWindow(part: ContractPart, plan: WindowPlan, name: string,
   const chunk = Math.max(1, Math.min(Math.ceil(grid / 16), Math.floor(cellWork / perCell)));
   return {
     text: text.join('\n'),
+    preparation: null,
     phases: [[{ symbol: name, grid, chunk }]],
     workspaceBytes: 0,
     scratchBytes: 4 * (boxFloats + plan.rows * tileStride + 8 * lanes) + 64,

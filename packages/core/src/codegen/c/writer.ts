@@ -79,15 +79,22 @@ export class CWriter {
     for (const stmt of statements) this.statement(stmt);
   }
 
-  /** Statements for `laneCount` neighbouring values of `variable`, whose first is the value it is bound to. */
-  vectorBody(statements: readonly Stmt[], variable: LoopVar, varying: ReadonlyMap<Local, string>): void {
+  /** Statements for `laneCount` neighbouring values of `variable`, whose first is the value it is bound to; with `rest`, for fewer. */
+  vectorBody(
+    statements: readonly Stmt[],
+    variable: LoopVar,
+    varying: ReadonlyMap<Local, string>,
+    rest: { readonly count: string; readonly mask: string } | null = null,
+  ): void {
     const lanes = new Lanes(this.normal, variable, this.laneCount / 4, false);
     for (const [local, name] of varying) {
       lanes.markVarying(local);
       this.bind(local, name);
     }
     lanes.declareLocals(statements);
+    this.rest = rest;
     this.inLanes(lanes, null, () => this.body(statements));
+    this.rest = null;
   }
 
   private inLanes(lanes: Lanes, accumulators: Map<Local, string> | null, body: () => void): void {

@@ -1,5 +1,5 @@
 /** The CPU device: a heap, programs in WebAssembly, and a pool of threads that share the heap. */
-import type { CompiledModule, WasmFeatures } from '../../codegen/compiled.js';
+import type { CompiledModule, Phase, WasmFeatures } from '../../codegen/compiled.js';
 import { debugLevel, debugPrint } from '../../debug.js';
 import { LifetimeError } from '../../errors.js';
 import type { Kernel } from '../../ir/kernel.js';
@@ -73,10 +73,10 @@ export class CpuDevice implements Device {
     }
     this.compile = compile;
     this.givenTier = shared ? (options.tier ?? defaultTier()) : 'wasm';
-    this.native = this.givenTier === 'wasm' ? null : new NativeTier();
     this.threads = shared ? threads : 1;
     this.features = probeFeatures(shared);
     this.heap = new Heap({ shared, maxBytes: options.maxBytes ?? 2 ** 32 });
+    this.native = this.givenTier === 'wasm' ? null : new NativeTier(this.heap.memory);
     const driver = new WebAssembly.Module(emitDriver({ shared, maxPages: this.heap.maxPages }));
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
     const instance = new WebAssembly.Instance(driver, { env: { memory: this.heap.memory, table } });
@@ -142,20 +142,31 @@ export class CpuDevice implements Device {
     const kernels = kernelsOf(spec.steps);
     const { native } = this;
     if (native === null || kernels.length === 0) return this.build(spec, kernels, null);
-    if (this.givenTier === 'native') return this.build(spec, kernels, native.compileNow(spec.name, kernels));
-    const first = this.build(spec, kernels, null);
-    // Pinned, what is worth native code has it from its first run on: whether it is follows from the program alone.
-    if (this.tier === 'native' && first.program.work >= leastNativeWork) {
-      first.dispose();
-      return this.build(spec, kernels, native.compileNow(spec.name, kernels));
-    }
+    let compiled: CompiledModule | null = null;
+    const wasm = (): CompiledModule => {
+      compiled ??= this.compile(kernels, this.features);
+      return compiled;
+    };
+    const job = native.job(spec.name, kernels, wasm);
+    if (this.givenTier === 'native') return this.build(spec, kernels, native.compileNow(job));
+    const first = this.build(spec, kernels, null, wasm);
     // Smaller ones are done before native code pays.
     if (this.tier === 'wasm' || first.program.work < leastNativeWork) return first;
+    // Pinned, what is worth native code has it from its first run on: whether it is follows from the program alone.
+    const module = this.tier === 'native' ? native.compileNow(job) : native.fromCache(job);
+    if (module !== null) {
+      const ready = this.tryBuild(spec, kernels, module);
+      if (ready !== null) {
+        first.dispose();
+        return ready;
+      }
+    }
+    if (this.tier === 'native') return first;
     return new TieredExecutable(
       first,
       {
-        request: (done) => native.request(spec.name, kernels, done),
-        compileNow: () => native.compileNow(spec.name, kernels),
+        request: (done) => native.request(job, done),
+        compileNow: () => native.compileNow(job),
         tier: () => this.tier,
         build: (module) => this.tryBuild(spec, kernels, module),
         busy: () => this.scheduler.busy,
@@ -174,10 +185,17 @@ export class CpuDevice implements Device {
     }
   }
 
-  private build(spec: ExecutableSpec, kernels: readonly Kernel[], module: NativeModule | null): CpuExecutable {
-    const code = kernelCode(kernels, module, (list) => this.compile(list, this.features));
+  /** `wasm`: all kernels, where somebody has them compiled already. */
+  private build(
+    spec: ExecutableSpec,
+    kernels: readonly Kernel[],
+    module: NativeModule | null,
+    wasm: () => CompiledModule = () => this.compile(kernels, this.features),
+  ): CpuExecutable {
+    const code = kernelCode(kernels, module, (list) => (module === null ? wasm() : this.compile(list, this.features)));
     if (debugLevel() >= 4) debugPrint(4, describeModule(spec.name, kernels, code.wasm));
-    const count = code.kernels.reduce((sum, kernel) => sum + kernel.phases.reduce((n, phase) => n + phase.length, 0), 0);
+    const entries = (phases: readonly Phase[]): number => phases.reduce((n, phase) => n + phase.length, 0);
+    const count = code.kernels.reduce((sum, kernel) => sum + entries(kernel.phases) + entries(kernel.preparation?.phases ?? []), 0);
     const base = this.functions.take(count);
     let executable: CpuExecutable;
     try {

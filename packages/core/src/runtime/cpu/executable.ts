@@ -1,9 +1,9 @@
 /** A program in the heap: its arena, its commands, and the instance of its module on this thread. */
-import type { CompiledKernel, CompiledModule } from '../../codegen/compiled.js';
+import type { CompiledKernel, CompiledModule, Phase } from '../../codegen/compiled.js';
 import { CompilerError, LifetimeError } from '../../errors.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { Executable, ExecutableSpec } from '../device.js';
-import { type KernelFunction, type Library, linkLibrary } from '../native/link.js';
+import { type KernelFunction, type Library, linkLibraries } from '../native/link.js';
 import type { NativeModule } from '../native/tier.js';
 import type { Heap } from './heap.js';
 import type { Published } from './pool.js';
@@ -21,11 +21,11 @@ interface DirectCall {
   readonly offsets: Float64Array;
 }
 
-/** The code of a program: each kernel is in the WebAssembly module or in the native library. */
+/** The code of a program: each kernel is in the WebAssembly module or in a native library. */
 export interface KernelCode {
   readonly wasm: CompiledModule;
-  /** Path of the native library, if there is one. */
-  readonly library: string | null;
+  /** Paths of the native libraries. */
+  readonly libraries: readonly string[];
   readonly kernels: readonly CompiledKernel[];
 }
 
@@ -37,18 +37,14 @@ export function kernelCode(
 ): KernelCode {
   if (native === null) {
     const wasm = compile(kernels);
-    return { wasm, library: null, kernels: wasm.kernels };
+    return { wasm, libraries: [], kernels: wasm.kernels };
   }
   const wasm = compile(kernels.filter((_, i) => native.kernels[i] === null));
   let next = 0;
   return {
     wasm,
-    library: native.path,
-    kernels: native.kernels.map((kernel): CompiledKernel => {
-      if (kernel === null) return wasm.kernels[next++];
-      const phases = kernel.phases.map((phase) => phase.map(({ symbol, grid, chunk }) => ({ exportName: symbol, grid, chunk })));
-      return { phases, workspaceBytes: kernel.workspaceBytes, scratchBytes: kernel.scratchBytes };
-    }),
+    libraries: native.libraries,
+    kernels: native.kernels.map((kernel) => kernel ?? (wasm.kernels[next++] as CompiledKernel)),
   };
 }
 
@@ -79,6 +75,13 @@ export class CpuExecutable implements Executable {
   private readonly patchOffsets: Float64Array;
   /** The pointers in place. */
   private readonly pointers: Float64Array;
+  private readonly kept: ReadonlySet<number>;
+  private readonly preparedMemory: number;
+  private readonly staleAt: number;
+  /** States of the kept slots: the present one, the one of the run under way, and the one that is prepared. */
+  private wanted = 1;
+  private running = 0;
+  private done = 0;
   private disposed = false;
 
   constructor(
@@ -99,16 +102,20 @@ export class CpuExecutable implements Executable {
     const names: string[] = [];
     const linked = new Map<Kernel, LinkedKernel>();
     code.kernels.forEach((kernel, k) => {
-      const functions = kernel.phases.map((phase) => phase.map((entry) => base + names.push(entry.exportName) - 1));
-      linked.set(kernels[k] as Kernel, { kernel: kernels[k] as Kernel, compiled: kernel, functions });
+      const number = (phases: readonly Phase[]): number[][] =>
+        phases.map((phase) => phase.map((entry) => base + names.push(entry.exportName) - 1));
+      const functions = number(kernel.phases);
+      const preparing = number(kernel.preparation?.phases ?? []);
+      linked.set(kernels[k] as Kernel, { kernel: kernels[k] as Kernel, compiled: kernel, functions, preparing });
     });
-    this.program = compileSteps(spec.steps, linked);
+    this.kept = new Set(spec.kept?.slots ?? []);
+    this.program = compileSteps(spec.steps, linked, { slots: this.kept, arenaFrom: spec.kept?.arenaFrom ?? Number.POSITIVE_INFINITY });
     const module = compileModule(spec.name, code.wasm);
     const instance = new WebAssembly.Instance(module, { env: { memory: heap.memory } });
     const symbols = names.filter((name) => !(name in instance.exports));
-    this.library = code.library === null ? null : linkLibrary(code.library, symbols, heap.memory);
+    this.library = code.libraries.length === 0 ? null : linkLibraries(code.libraries, symbols, heap.memory);
     this.functions = names.map((name) => (instance.exports[name] ?? this.library?.functions.get(name)) as KernelFunction);
-    this.published = { module, base, names, library: code.library, sequence: 0 };
+    this.published = { module, base, names, libraries: code.libraries, sequence: 0 };
 
     const workspaceBytes = Math.max(0, ...code.kernels.map((k) => k.workspaceBytes));
     this.arenaBytes = roundUp(spec.arenaBytes) + workspaceBytes;
@@ -120,17 +127,27 @@ export class CpuExecutable implements Executable {
       heap.u8.set(bytes, this.arena + offset);
     }
 
-    const { words, relocations, patches, workspaceWords } = this.program;
+    const { words, relocations, patches, workspaceWords, preparedWords, preparedBytes, staleWord } = this.program;
     try {
       this.commands = heap.allocate(words.length * 4);
     } catch (error) {
       heap.free(this.arena, this.arenaBytes);
       throw error;
     }
+    try {
+      this.preparedMemory = heap.allocate(preparedBytes);
+    } catch (error) {
+      heap.free(this.arena, this.arenaBytes);
+      heap.free(this.commands, words.length * 4);
+      throw error;
+    }
     heap.i32.set(words, this.commands / 4);
     const firstWord = this.commands / 4;
     for (const word of relocations) heap.u32[firstWord + word] = this.commands + 4 * (words[word] as number);
     for (const word of workspaceWords) heap.u32[firstWord + word] = this.arena + roundUp(spec.arenaBytes);
+
+    for (const { word, offset } of preparedWords) heap.u32[firstWord + word] = this.preparedMemory + offset;
+    this.staleAt = staleWord < 0 ? -1 : firstWord + staleWord;
 
     const sorted = [...patches].sort((p, q) => p.slot - q.slot);
     this.patchStarts = new Int32Array(spec.slots + 1);
@@ -153,6 +170,7 @@ export class CpuExecutable implements Executable {
     if (direct === null) {
       this.patch(pointers);
       scheduler.runHere(this);
+      this.completed();
       return;
     }
     const { u32 } = this.heap;
@@ -178,6 +196,7 @@ export class CpuExecutable implements Executable {
     this.disposed = true;
     this.heap.free(this.arena, this.arenaBytes);
     this.heap.free(this.commands, this.program.words.length * 4);
+    this.heap.free(this.preparedMemory, this.program.preparedBytes);
     this.library?.unload();
     this.onDispose(this);
   }
@@ -187,8 +206,20 @@ export class CpuExecutable implements Executable {
     const placed = this.pointers;
     for (let slot = 1; slot < this.slots; slot++) {
       const pointer = pointers[slot] as number;
-      if (pointer !== placed[slot]) this.patchSlot(slot, pointer);
+      if (pointer === placed[slot]) continue;
+      if (this.kept.has(slot)) this.wanted++;
+      this.patchSlot(slot, pointer);
     }
+    if (this.staleAt < 0) return;
+    this.running = this.wanted;
+    this.heap.i32[this.staleAt] = this.done === this.wanted ? 0 : 1;
+  }
+  /** The run whose pointers were put in place last has ended well. */
+  completed(): void {
+    this.done = this.running;
+  }
+  keptChanged(): void {
+    this.wanted++;
   }
   private patchSlot(slot: number, pointer: number): void {
     const { u32 } = this.heap;

@@ -10,8 +10,8 @@ export interface Published {
   readonly module: WebAssembly.Module;
   readonly base: number;
   readonly names: readonly string[];
-  /** Path of the native library with the functions that the module lacks. */
-  readonly library: string | null;
+  /** Paths of the native libraries with the functions that the module lacks. */
+  readonly libraries: readonly string[];
   /** Its load message's number; 0 until it is published. */
   sequence: number;
 }
@@ -195,8 +195,8 @@ export class Pool {
 }
 
 function loadMessage(executable: Published): LoadMessage {
-  const { sequence, module, base, names, library } = executable;
-  return { kind: 'load', sequence, module, base, names, library };
+  const { sequence, module, base, names, libraries } = executable;
+  return { kind: 'load', sequence, module, base, names, libraries };
 }
 
 /**

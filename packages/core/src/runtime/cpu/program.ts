@@ -6,7 +6,7 @@
  * a thread could otherwise see a phase begin before the work in front of it is done, and nowhere else.
  */
 
-import type { CompiledKernel, KernelEntry } from '../../codegen/compiled.js';
+import type { CompiledKernel, KernelEntry, Phase } from '../../codegen/compiled.js';
 import { CompilerError } from '../../errors.js';
 import type { Address, Kernel, Step } from '../../ir/kernel.js';
 import { commandCode, maxLoopDepth } from './layout.js';
@@ -20,6 +20,8 @@ export interface LinkedKernel {
   readonly compiled: CompiledKernel;
   /** Number of each entry, in the order of its phases. */
   readonly functions: readonly (readonly number[])[];
+  /** The same of its preparation. */
+  readonly preparing: readonly (readonly number[])[];
 }
 
 /** A word that holds slot base + offset. */
@@ -36,6 +38,11 @@ export interface Program {
   readonly patches: readonly Patch[];
   /** Words that hold the workspace's address. */
   readonly workspaceWords: readonly number[];
+  /** Words that hold the address of a call's prepared memory: so many bytes into {@link preparedBytes}. */
+  readonly preparedWords: readonly { readonly word: number; readonly offset: number }[];
+  readonly preparedBytes: number;
+  /** The word whose lowest byte says whether the operands in kept slots must be prepared anew; -1: there are none. */
+  readonly staleWord: number;
   /** Whether several threads have something to share. */
   readonly parallel: boolean;
   /** Whether the threads have to meet on the way. */
@@ -59,6 +66,14 @@ function chunksOf(entry: KernelEntry): number {
   return Math.ceil(entry.grid / Math.max(1, entry.chunk));
 }
 
+/** The words behind a call's addresses. */
+interface Tail {
+  readonly workspace: boolean;
+  /** Where its prepared memory begins. */
+  readonly prepared: number | null;
+}
+type Call = Extract<Step, { kind: 'call' }>;
+
 class ProgramWriter {
   readonly words: number[] = [];
   readonly relocations: number[] = [];
@@ -76,20 +91,29 @@ class ProgramWriter {
   /** True inside a region that one thread walks. */
   private alone = false;
   /** Argument arrays to place behind the commands: the words that point to them. */
-  private readonly arrays: { readonly user: number; readonly addresses: readonly Address[]; readonly workspace: boolean }[] = [];
+  private readonly arrays: { readonly user: number; readonly addresses: readonly Address[]; readonly tail: Tail }[] = [];
+  /** Prepared memory by what is in it, the calls whose preparation was emitted, and the word that points to the stale word's address. */
+  private readonly memory = new Map<string, number>();
+  private preparedBytes = 0;
+  private readonly prepared = new Set<string>();
+  private staleUser = -1;
 
   private readonly kernels: ReadonlyMap<Kernel, LinkedKernel>;
-  constructor(kernels: ReadonlyMap<Kernel, LinkedKernel>) {
+  private readonly kept: KeptMemory;
+  constructor(kernels: ReadonlyMap<Kernel, LinkedKernel>, kept: KeptMemory) {
     this.kernels = kernels;
+    this.kept = kept;
   }
 
   finish(): Program {
     this.words.push(commandCode.end);
     const patches: Patch[] = [];
     const workspaceWords: number[] = [];
+    const preparedWords: { word: number; offset: number }[] = [];
     const placed = new Map<string, number>();
     for (const array of this.arrays) {
-      const key = array.addresses.map((a) => `${a.slot}:${a.offset}`).join() + (array.workspace ? 'w' : '');
+      const key =
+        array.addresses.map((a) => `${a.slot}:${a.offset}`).join() + (array.tail.workspace ? `w${array.tail.prepared ?? ''}` : '');
       let at = placed.get(key);
       if (at === undefined) {
         at = this.words.length;
@@ -98,19 +122,33 @@ class ProgramWriter {
           patches.push({ word: this.words.length, slot: address.slot, offset: address.offset });
           this.words.push(0);
         }
-        if (array.workspace) {
+        if (array.tail.workspace) {
           workspaceWords.push(this.words.length);
+          this.words.push(0);
+        }
+        if (array.tail.prepared !== null) {
+          preparedWords.push({ word: this.words.length, offset: array.tail.prepared });
           this.words.push(0);
         }
       }
       this.words[array.user] = at;
       this.relocations.push(array.user);
     }
+    let staleWord = -1;
+    if (this.staleUser >= 0) {
+      staleWord = this.words.push(0) - 1;
+      this.words[this.staleUser] = this.words.length;
+      this.words.push(staleWord);
+      this.relocations.push(this.staleUser, staleWord + 1);
+    }
     return {
       words: Int32Array.from(this.words),
       relocations: this.relocations,
       patches,
       workspaceWords,
+      preparedWords,
+      preparedBytes: this.preparedBytes,
+      staleWord,
       parallel: this.parallel,
       meets: this.meets,
       work: this.work,
@@ -119,6 +157,68 @@ class ProgramWriter {
       phaseWords: this.phaseWords,
       phaseKernels: this.phaseKernels,
     };
+  }
+
+  /** A whole program: what stays from run to run is prepared under a condition, at its beginning. */
+  program(all: readonly Step[]): void {
+    const heads = all.flatMap((step) => (step.kind === 'prepare' ? [step.body] : []));
+    const steps = all.filter((step) => step.kind !== 'prepare');
+    const stays = (a: Address): boolean =>
+      (this.kept.slots.has(a.slot) || (a.slot === 0 && a.offset >= this.kept.arenaFrom)) && !a.loopStrides?.some((s) => s !== 0);
+    const kept = callsIn(steps).filter((call) => this.preparedArgs(call)?.every(stays));
+    if (kept.length > 0 || heads.length > 0) {
+      this.staleUser = this.words.length + 1;
+      this.words.push(commandCode.decide, 0, 0);
+      const skip = this.words.length - 1;
+      this.meets = true;
+      for (const head of heads) this.steps(head);
+      for (const call of kept) this.prepare(call);
+      this.land(skip);
+    }
+    this.steps(steps);
+  }
+  /** The arguments that a call's preparation reads; null when it has none. */
+  private preparedArgs(call: Call): Address[] | null {
+    const preparation = this.linked(call.kernel).compiled.preparation;
+    return preparation ? preparation.params.map((p) => call.args[p] as Address) : null;
+  }
+  /** Emits the preparations of the calls in a loop before it, where its rounds share them. */
+  private prepareLoop(body: readonly Step[]): void {
+    if (this.depth > 0) return;
+    const innermost = new Set(body.filter((s) => s.kind === 'call'));
+    for (const call of callsIn(body)) {
+      const args = this.preparedArgs(call);
+      // In a loop within the loop, memory of the arena may change from one of its runs to the next.
+      const stays = args?.every((a) => !a.loopStrides?.some((s) => s !== 0) && (a.slot > 0 || innermost.has(call)));
+      if (stays) this.prepare(call);
+    }
+  }
+  /** Emits a call's preparation, if that has not happened yet. */
+  private prepare(call: Call): void {
+    const linked = this.linked(call.kernel);
+    const { preparation } = linked.compiled;
+    if (!preparation) return;
+    const key = this.preparedKey(call);
+    if (this.prepared.has(key)) return;
+    this.prepared.add(key);
+    const addresses = call.args.map(({ slot, offset }) => ({ slot, offset }));
+    this.phases(call.kernel.name, preparation.phases, linked.preparing, addresses, this.tailOf(call), false, false);
+  }
+  private preparedKey(call: Call): string {
+    const kernel = [...this.kernels.keys()].indexOf(call.kernel);
+    return `${kernel}:${(this.preparedArgs(call) ?? []).map((a) => `${a.slot}+${a.offset}*${a.loopStrides?.join() ?? ''}`).join(';')}`;
+  }
+  private tailOf(call: Call): Tail {
+    const { preparation } = this.linked(call.kernel).compiled;
+    if (!preparation) return { workspace: true, prepared: null };
+    const key = this.preparedKey(call);
+    let prepared = this.memory.get(key);
+    if (prepared === undefined) {
+      prepared = this.preparedBytes;
+      this.memory.set(key, prepared);
+      this.preparedBytes += Math.ceil(preparation.bytes / 64) * 64;
+    }
+    return { workspace: true, prepared };
   }
 
   steps(steps: readonly Step[]): void {
@@ -152,6 +252,8 @@ class ProgramWriter {
         return this.while(step);
       case 'branch':
         return this.branch(step);
+      case 'prepare':
+        throw new CompilerError('a prepare step that is not at the head of its program');
       default:
         step satisfies never;
     }
@@ -165,6 +267,7 @@ class ProgramWriter {
         return phases.every((phase) => phase.reduce((sum, entry) => sum + chunksOf(entry), 0) <= 1);
       }
       case 'repeat':
+      case 'prepare':
         return step.body.every((s) => this.isSmall(s));
       case 'while':
         return step.before.every((s) => this.isSmall(s)) && step.body.every((s) => this.isSmall(s));
@@ -190,18 +293,35 @@ class ProgramWriter {
     const small = step.work <= smallWork;
     this.work += step.work * this.rounds;
     if (!this.alone) this.sharedWork += step.work * this.rounds;
-    const computed = this.computeArgs(step.args, true);
-    linked.compiled.phases.forEach((phase, p) => {
+    const tail = this.tailOf(step);
+    const computed = this.computeArgs(step.args, tail);
+    const { preparation, phases } = linked.compiled;
+    if (preparation && !this.prepared.has(this.preparedKey(step)))
+      this.phases(step.kernel.name, preparation.phases, linked.preparing, step.args, tail, computed, small);
+    this.phases(step.kernel.name, phases, linked.functions, step.args, tail, computed, small);
+  }
+
+  /** `computed`: the arguments were computed just before. */
+  private phases(
+    name: string,
+    phases: readonly Phase[],
+    functions: readonly (readonly number[])[],
+    args: readonly Address[],
+    tail: Tail,
+    computed: boolean,
+    small: boolean,
+  ): void {
+    phases.forEach((phase, p) => {
       const entries = phase
-        .map((entry, e) => ({ entry, function: (linked.functions[p] as readonly number[])[e] as number }))
+        .map((entry, e) => ({ entry, function: (functions[p] as readonly number[])[e] as number }))
         .filter(({ entry }) => entry.grid > 0);
       if (entries.length === 0) return;
       if (!this.alone && this.since !== 'nothing') this.barrier();
       const at = this.words.length;
       this.phaseWords.push(at);
-      this.phaseKernels.push(step.kernel.name);
+      this.phaseKernels.push(name);
       this.words.push(this.alone ? commandCode.solo : commandCode.phase, 0, entries.length, 0);
-      if (!computed) this.arrays.push({ user: at + 1, addresses: step.args, workspace: true });
+      if (!computed) this.arrays.push({ user: at + 1, addresses: args, tail });
       let chunks = 0;
       for (const { entry, function: index } of entries) {
         chunks += chunksOf(entry);
@@ -218,6 +338,7 @@ class ProgramWriter {
   private repeat(step: Extract<Step, { kind: 'repeat' }>): void {
     if (step.count <= 0) return;
     if (this.depth >= maxLoopDepth) throw new CompilerError(`repeat steps nested deeper than ${maxLoopDepth}`);
+    this.prepareLoop(step.body);
     const level = this.depth++;
     this.words.push(commandCode.repeat, level);
     const start = this.words.length;
@@ -233,6 +354,7 @@ class ProgramWriter {
   }
 
   private while(step: Extract<Step, { kind: 'while' }>): void {
+    this.prepareLoop([...step.before, ...step.body]);
     const start = this.words.length;
     if (!this.alone) this.since = 'all';
     const { rounds } = this;
@@ -269,10 +391,10 @@ class ProgramWriter {
   /** Emits the test of a condition; returns the word of the jump that is taken when it is false. */
   private condition(address: Address): number {
     if (!this.alone && this.since === 'all') this.barrier();
-    const computed = this.computeArgs([address], false);
+    const computed = this.computeArgs([address], { workspace: false, prepared: null });
     const at = this.words.length;
     this.words.push(this.alone ? commandCode.test : commandCode.decide, 0, 0);
-    if (!computed) this.arrays.push({ user: at + 1, addresses: [address], workspace: false });
+    if (!computed) this.arrays.push({ user: at + 1, addresses: [address], tail: { workspace: false, prepared: null } });
     if (!this.alone) {
       this.since = 'nothing';
       this.meets = true;
@@ -281,17 +403,18 @@ class ProgramWriter {
   }
 
   /** Emits the computation of addresses that depend on loop indices; false if none does. */
-  private computeArgs(addresses: readonly Address[], workspace: boolean): boolean {
+  private computeArgs(addresses: readonly Address[], tail: Tail): boolean {
     const levels = Math.min(this.depth, Math.max(0, ...addresses.map((a) => a.loopStrides?.findLastIndex((s) => s !== 0) ?? -1)) + 1);
     const moves = addresses.some((a) => a.loopStrides?.slice(0, this.depth).some((s) => s !== 0));
     if (!moves) return false;
-    const count = addresses.length + (workspace ? 1 : 0);
+    const behind = (tail.workspace ? 1 : 0) + (tail.prepared === null ? 0 : 1);
+    const count = addresses.length + behind;
     this.computedArgs = Math.max(this.computedArgs, count);
     const at = this.words.length;
     this.words.push(commandCode.args, 0, count, levels);
-    this.arrays.push({ user: at + 1, addresses, workspace });
+    this.arrays.push({ user: at + 1, addresses, tail });
     for (const address of addresses) for (let l = 0; l < levels; l++) this.words.push(address.loopStrides?.[l] ?? 0);
-    if (workspace) for (let l = 0; l < levels; l++) this.words.push(0);
+    for (let i = 0; i < behind * levels; i++) this.words.push(0);
     return true;
   }
 
@@ -311,11 +434,39 @@ class ProgramWriter {
   }
 }
 
+/** Memory whose content stays from run to run: slots, and the arena from a byte on. */
+export interface KeptMemory {
+  readonly slots: ReadonlySet<number>;
+  readonly arenaFrom: number;
+}
+
 /** Compiles steps whose kernels are linked. */
-export function compileSteps(steps: readonly Step[], kernels: ReadonlyMap<Kernel, LinkedKernel>): Program {
-  const writer = new ProgramWriter(kernels);
-  writer.steps(steps);
+export function compileSteps(
+  steps: readonly Step[],
+  kernels: ReadonlyMap<Kernel, LinkedKernel>,
+  kept: KeptMemory = { slots: new Set(), arenaFrom: Number.POSITIVE_INFINITY },
+): Program {
+  const writer = new ProgramWriter(kernels, kept);
+  writer.program(steps);
   return writer.finish();
+}
+
+function callsIn(steps: readonly Step[]): Call[] {
+  return steps.flatMap((step): Call[] => {
+    switch (step.kind) {
+      case 'call':
+        return [step];
+      case 'repeat':
+      case 'prepare':
+        return callsIn(step.body);
+      case 'while':
+        return [...callsIn(step.before), ...callsIn(step.body)];
+      case 'branch':
+        return [...callsIn(step.then), ...callsIn(step.otherwise)];
+      default:
+        return step satisfies never;
+    }
+  });
 }
 
 /** The distinct kernels that steps call, in order of first appearance. */
@@ -328,6 +479,7 @@ export function kernelsOf(steps: readonly Step[]): Kernel[] {
           found.add(step.kernel);
           break;
         case 'repeat':
+        case 'prepare':
           visit(step.body);
           break;
         case 'while':

@@ -377,8 +377,10 @@ export class Scheduler {
       this.current = null;
       if (job.held) this.pool?.hold(-1);
     }
-    if (reason === null) job.resolve();
-    else job.reject(reason);
+    if (reason === null) {
+      job.executable.completed();
+      job.resolve();
+    } else job.reject(reason);
   }
 }
 

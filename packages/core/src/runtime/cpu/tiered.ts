@@ -40,7 +40,7 @@ export class TieredExecutable implements Executable {
 
   /** Whether native code has taken over. */
   get isNative(): boolean {
-    return this.active.published.library !== null;
+    return this.active.published.libraries.length > 0;
   }
 
   runSync(pointers: ArrayLike<number>): void {
@@ -50,6 +50,9 @@ export class TieredExecutable implements Executable {
   run(pointers: ArrayLike<number>, signal?: AbortSignal): Promise<void> {
     this.advance();
     return this.active.run(pointers, signal);
+  }
+  keptChanged(): void {
+    this.active.keptChanged();
   }
   dispose(): void {
     this.disposed = true;

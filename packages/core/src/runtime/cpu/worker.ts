@@ -2,7 +2,7 @@
  * A thread of the pool, in Node and in browsers. It sleeps on the shared memory and returns to its event loop only
  * to take a message, so starting a run costs no message.
  */
-import { type Library, linkLibrary } from '../native/link.js';
+import { type Library, linkLibraries } from '../native/link.js';
 import type { DriverExports } from './driver.js';
 import { control, errorText, record } from './layout.js';
 
@@ -24,8 +24,8 @@ export interface LoadMessage {
   readonly module: WebAssembly.Module;
   readonly base: number;
   readonly names: readonly string[];
-  /** The native library that has the functions that the module lacks. */
-  readonly library: string | null;
+  /** The native libraries that have the functions that the module lacks. */
+  readonly libraries: readonly string[];
 }
 /** Forgets the functions of a disposed executable. */
 export interface UnloadMessage {
@@ -152,7 +152,7 @@ function load(thread: Thread, message: LoadMessage): void {
   const { memory } = thread.init;
   const { exports } = new WebAssembly.Instance(message.module, { env: { memory } });
   const missing = message.names.filter((name) => !(name in exports));
-  const library = message.library === null ? null : linkLibrary(message.library, missing, memory);
+  const library = message.libraries.length === 0 ? null : linkLibraries(message.libraries, missing, memory);
   if (library) thread.libraries.set(message.base, library);
   message.names.forEach((name, i) => table.set(message.base + i, (exports[name] ?? library?.functions.get(name)) as () => void));
 }

@@ -1,4 +1,4 @@
-/** Functions of a shared library as WebAssembly functions, so that the driver calls them through its table like all kernels. */
+/** Functions of shared libraries as WebAssembly functions, so that the driver calls them through its table like all kernels. */
 import { ModuleBuilder } from '../../codegen/wasm/asm.js';
 import { node } from './node.js';
 
@@ -10,6 +10,7 @@ interface Koffi {
 }
 
 export interface Library {
+  /** By name. */
   readonly functions: ReadonlyMap<string, KernelFunction>;
   /** The functions must not be called afterwards. */
   unload(): void;
@@ -40,13 +41,31 @@ function wrap(f: (...args: number[]) => void): KernelFunction {
   return new WebAssembly.Instance(wrapper, { env: { f } }).exports.f as KernelFunction;
 }
 
-/** Loads a library for this thread and tells it where the heap is. */
-export function linkLibrary(path: string, symbols: readonly string[], memory: WebAssembly.Memory): Library {
-  const library = requireKoffi().load(path);
-  library.func('void trireme_heap(void *)')(new Uint8Array(memory.buffer));
+/** The name of a library's function among those of several libraries. */
+export function functionName(library: number, symbol: string): string {
+  return `${library}:${symbol}`;
+}
+
+/**
+ * Loads libraries for this thread and tells them where the heap is. A library knows one heap in the whole process: where two
+ * devices have the same code, each loads a copy of its own.
+ */
+export function linkLibraries(paths: readonly string[], names: readonly string[], memory: WebAssembly.Memory): Library {
+  const heap = new Uint8Array(memory.buffer);
+  // Where a path is empty there is no library, and no name of its.
+  const libraries = paths.map((path) => (path === '' ? null : requireKoffi().load(path)));
+  for (const library of libraries) library?.func('void trireme_heap(void *)')(heap);
   const functions = new Map<string, KernelFunction>();
-  for (const symbol of symbols) {
-    functions.set(symbol, wrap(library.func(`void ${symbol}(int32_t, int32_t, int32_t, int32_t)`) as (...args: number[]) => void));
+  for (const name of names) {
+    const [, number, symbol] = /^(\d+):(.*)$/.exec(name) ?? [];
+    const library = libraries[Number(number)];
+    if (!library) throw new Error(`no library has ${name}`);
+    functions.set(name, wrap(library.func(`void ${symbol}(int32_t, int32_t, int32_t, int32_t)`) as (...args: number[]) => void));
   }
-  return { functions, unload: () => library.unload?.() };
+  return {
+    functions,
+    unload: () => {
+      for (const library of libraries) library?.unload?.();
+    },
+  };
 }

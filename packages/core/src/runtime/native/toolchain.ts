@@ -1,6 +1,6 @@
 /** The machine's C compiler, and what it makes of this CPU. */
 import type { CTarget } from '../../codegen/c/contract-plan.js';
-import { node } from './node.js';
+import { type Finished, runProcess, runProcessSync } from './process.js';
 
 export interface Toolchain {
   readonly command: string;
@@ -33,7 +33,15 @@ function candidates(): string[] {
 }
 
 const probeArguments = [...flags.filter((f) => f !== '-shared'), '-dM', '-E', '-x', 'c', '/dev/null'];
-const probeOptions = { encoding: 'utf8', timeout: 10_000, maxBuffer: 4 * 2 ** 20 } as const;
+const probeOptions = { timeout: 10_000 } as const;
+
+/** What a compiler answered. Throws what it said otherwise. */
+function answerOf({ code, signal, timedOut, stdout, stderr }: Finished): string {
+  if (timedOut) throw new Error(`it did not answer within ${probeOptions.timeout / 1000} s`);
+  if (code !== 0) throw new Error(firstLine(stderr || `ended by ${signal ?? code}`));
+  if (!stdout.includes('#define __VERSION__')) throw new Error('it is no C compiler');
+  return stdout;
+}
 
 function describe(command: string, macros: string): Toolchain {
   const has = (name: string): boolean => macros.includes(`#define ${name} `);
@@ -53,10 +61,7 @@ export function findToolchainSync(): Toolchain {
   const said: string[] = [];
   for (const command of candidates()) {
     try {
-      return describe(
-        command,
-        node().childProcess.execFileSync(command, probeArguments, { ...probeOptions, stdio: ['ignore', 'pipe', 'pipe'] }),
-      );
+      return describe(command, answerOf(runProcessSync(command, probeArguments, probeOptions)));
     } catch (error) {
       said.push(`${command}: ${firstLine(error)}`);
     }
@@ -69,13 +74,7 @@ export async function findToolchain(): Promise<Toolchain> {
   const said: string[] = [];
   for (const command of candidates()) {
     try {
-      const macros = await new Promise<string>((resolve, reject) => {
-        const child = node().childProcess.execFile(command, probeArguments, probeOptions, (error, stdout) =>
-          error ? reject(error) : resolve(stdout),
-        );
-        child.unref();
-      });
-      return describe(command, macros);
+      return describe(command, answerOf(await runProcess(command, probeArguments, probeOptions)));
     } catch (error) {
       said.push(`${command}: ${firstLine(error)}`);
     }
@@ -86,10 +85,6 @@ export async function findToolchain(): Promise<Toolchain> {
 export function firstLine(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const code = (error as { code?: unknown }).code;
-  return code === 'ENOENT' ? 'not found' : (text.split('\n').find((line) => line.trim() !== '') ?? 'failed');
-}
-
-/** Command-line arguments that compile `source` to `object`. */
-export function compileArguments(toolchain: Toolchain, source: string, object: string): string[] {
-  return [...toolchain.flags, source, '-o', object, '-lm'];
+  if (code === 'ENOENT') return 'not found';
+  return (text.split('\n').find((line) => line.trim() !== '') ?? 'failed').slice(0, 400);
 }

@@ -1,0 +1,3 @@
+/** Keras models in Trireme. */
+export { loadKeras } from './load.js';
+export { KerasModel, type KerasPort, kerasLayers } from './model.js';
