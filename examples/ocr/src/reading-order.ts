@@ -31,28 +31,37 @@ function ordered(boxes: readonly Box[]): readonly Box[] {
   if (boxes.length < 2) return boxes;
   const columns = splitColumns(boxes);
   if (columns !== null) return columns.flatMap(ordered);
-  // A heading across the columns hides them: above and below a cut there may be some.
-  const cuts = gaps(boxes, 'top', 'bottom').map(({ at }) => [boxes.filter((b) => b.bottom <= at), boxes.filter((b) => b.top >= at)]);
-  const gain = (parts: readonly Box[][]): number => Math.max(...parts.map((part) => (splitColumns(part) === null ? 0 : part.length)));
-  const best = cuts.reduce<{ parts: readonly Box[][]; gain: number } | null>((found, parts) => {
-    const value = gain(parts);
-    return value > (found?.gain ?? 0) ? { parts, gain: value } : found;
-  }, null);
-  return best === null ? byRows(boxes) : best.parts.flatMap(ordered);
+  // Headings and footers across the columns hide them: a part between two cuts may have some.
+  const rows = byRows(boxes);
+  const part = columnsWithin(rows);
+  if (part === null) return rows.flat();
+  const [from, to] = part;
+  return [rows.slice(0, from), rows.slice(from, to), rows.slice(to)].flatMap((some) => ordered(some.flat()));
 }
 
-/** Empty strips between boxes. */
-function gaps<Low extends 'left' | 'top', High extends 'right' | 'bottom'>(
-  boxes: readonly Box[],
-  low: Low,
-  high: High,
-): { readonly at: number; readonly size: number }[] {
-  const sorted = boxes.toSorted((a, b) => a[low] - b[low]);
+/** The rows, from the first to before the second, that together are columns: of those the most. */
+function columnsWithin(rows: readonly (readonly Box[])[]): readonly [number, number] | null {
+  let best: readonly [number, number] | null = null;
+  for (let from = 0; from < rows.length; ) {
+    // Further rows can only fill the gap, so the search ends with the row that does, and goes on from there.
+    let to = from;
+    while (to < rows.length && gaps(rows.slice(from, to + 1).flat()).length > 0) to++;
+    let end = to;
+    while (end > from && splitColumns(rows.slice(from, end).flat()) === null) end--;
+    if (end > from && (best === null || end - from > best[1] - best[0])) best = [from, end];
+    from = Math.max(from + 1, to);
+  }
+  return best;
+}
+
+/** Empty strips between boxes, from top to bottom. */
+function gaps(boxes: readonly Box[]): { readonly at: number; readonly size: number }[] {
+  const sorted = boxes.toSorted((a, b) => a.left - b.left);
   const found: { at: number; size: number }[] = [];
-  let end = sorted[0]?.[high] ?? 0;
-  for (const box of sorted.slice(1)) {
-    if (box[low] > end) found.push({ at: (box[low] + end) / 2, size: box[low] - end });
-    end = Math.max(end, box[high]);
+  let end = sorted[0]?.right ?? 0;
+  for (const { left, right } of sorted.slice(1)) {
+    if (left > end) found.push({ at: (left + end) / 2, size: left - end });
+    end = Math.max(end, right);
   }
   return found;
 }
@@ -61,7 +70,7 @@ function splitColumns(boxes: readonly Box[]): [readonly Box[], readonly Box[]] |
   if (boxes.length < 4) return null;
   const size = median(boxes.map((b) => b.size));
   const isColumn = (part: readonly Box[]): boolean => part.length >= 2 && median(part.map((b) => b.right - b.left)) >= lineLength * size;
-  for (const { at, size: gap } of gaps(boxes, 'left', 'right')) {
+  for (const { at, size: gap } of gaps(boxes)) {
     if (gap < size / 2) continue;
     const parts = [boxes.filter((b) => b.right <= at), boxes.filter((b) => b.left >= at)] as const;
     if (parts.every(isColumn)) return [...parts];
@@ -70,7 +79,7 @@ function splitColumns(boxes: readonly Box[]): [readonly Box[], readonly Box[]] |
 }
 
 /** Boxes whose middles are about as high make a row. */
-function byRows(boxes: readonly Box[]): readonly Box[] {
+function byRows(boxes: readonly Box[]): readonly (readonly Box[])[] {
   const middle = (b: Box): number => (b.top + b.bottom) / 2;
   const rows: Box[][] = [];
   for (const box of boxes.toSorted((a, b) => middle(a) - middle(b))) {
@@ -78,5 +87,5 @@ function byRows(boxes: readonly Box[]): readonly Box[] {
     if (row !== undefined && middle(box) - median(row.map(middle)) < Math.min(box.size, ...row.map((b) => b.size)) / 2) row.push(box);
     else rows.push([box]);
   }
-  return rows.flatMap((row) => row.toSorted((a, b) => a.left - b.left));
+  return rows.map((row) => row.toSorted((a, b) => a.left - b.left));
 }

@@ -3,6 +3,7 @@
 import collections
 import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 import gguf
@@ -96,7 +97,18 @@ def weight_files():
     numpy_files(fam)
     gguf_files(fam)
     shards(fam)
+    zip64(fam)
     return fam
+
+
+def zip64(fam):
+    limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 16
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("first.txt", "a text longer than the limit")
+        archive.writestr("second.txt", "another text, deflated " * 4, zipfile.ZIP_DEFLATED)
+    zipfile.ZIP64_LIMIT = limit
+    fam.add("zip64.zip", out.getvalue(), text=["a text longer than the limit", "another text, deflated " * 4])
 
 
 def shards(fam):

@@ -15,6 +15,7 @@ import {
   openPyTorch,
   openSafetensors,
   openWeights,
+  openZip,
   type RandomAccess,
   saveSafetensorsSharded,
 } from '../../src/io/index.js';
@@ -256,6 +257,19 @@ describe('safetensors', () => {
     await expect(openWeights(await write({ b: 'x.safetensors' }))).rejects.toThrow(/no tensor "b"/);
     await expect(openWeights(await write({ a: 'gone.safetensors' }))).rejects.toThrow(EnvironmentError);
     expect((await openWeights(await write({ a: 'x.safetensors' }))).entries.size).toBe(1);
+  });
+});
+
+describe('zip archives', () => {
+  it('in the zip64 format are read, whole and in parts', async () => {
+    const archive = await openZip(bytesOf('zip64.zip'));
+    const texts: string[] = [];
+    for (const entry of archive.entries.values()) texts.push(new TextDecoder().decode(await entry.read()));
+    expect(texts).toEqual(named('zip64.zip').text);
+    const inside = await archive.entries.get('first.txt')!.open();
+    expect(new TextDecoder().decode(await inside.read(2, 6))).toBe('text');
+    await expect(inside.read(20, 40)).rejects.toThrow(FormatError);
+    await archive.close();
   });
 });
 

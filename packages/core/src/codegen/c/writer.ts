@@ -341,17 +341,14 @@ export class CWriter {
         return this.nameOf(e.variable);
       case 'local':
         return this.nameOf(e.local);
-      case 'load': {
-        const { address, offset, dtype } = accessOf(this.normal, e);
-        const load = `s_ld_${dtype}(${this.at(address, offset)})`;
-        return this.remember(e, 's', e.guard ? `GUARD(${this.scalar(e.guard)}, ${load}, 0)` : load);
-      }
+      case 'load':
+        return this.remember(e, 's', () => {
+          const { address, offset, dtype } = accessOf(this.normal, e);
+          const load = `s_ld_${dtype}(${this.at(address, offset)})`;
+          return e.guard ? `GUARD(${this.scalar(e.guard)}, ${load}, 0)` : load;
+        });
       default:
-        return this.remember(
-          e,
-          's',
-          this.operation(e, 's', (o) => this.scalar(o)),
-        );
+        return this.remember(e, 's', () => this.operation(e, 's', (o) => this.scalar(o)));
     }
   }
 
@@ -359,17 +356,13 @@ export class CWriter {
     const { lanes } = this;
     if (!lanes) throw new CompilerError('a vector outside a vector loop');
     const shape = lanes.shape(e);
-    if (shape === 0) return this.remember(e, 'v', `v_splat_${e.type}(${this.scalar(e)})`);
+    if (shape === 0) return this.remember(e, 'v', () => `v_splat_${e.type}(${this.scalar(e)})`);
     if (typeof shape === 'number')
-      return this.remember(e, 'v', `v_splat_i32(${this.scalar(e)}) + ${shape === 1 ? 'RAMP' : `RAMP * ${shape}`}`);
+      return this.remember(e, 'v', () => `v_splat_i32(${this.scalar(e)}) + ${shape === 1 ? 'RAMP' : `RAMP * ${shape}`}`);
     if (e.kind === 'local') return this.nameOf(e.local);
     if (e.kind === 'const' || e.kind === 'index') throw new CompilerError(`a ${e.kind} that differs between lanes`);
-    if (e.kind === 'load') return this.remember(e, 'v', this.vectorLoad(e, lanes));
-    return this.remember(
-      e,
-      'v',
-      this.operation(e, 'v', (o) => this.vector(o)),
-    );
+    if (e.kind === 'load') return this.remember(e, 'v', () => this.vectorLoad(e, lanes));
+    return this.remember(e, 'v', () => this.operation(e, 'v', (o) => this.vector(o)));
   }
 
   private vectorLoad(e: LoadExpr, lanes: Lanes): string {
@@ -424,14 +417,16 @@ export class CWriter {
     return `${form}_${e.op}_${e.a.type}(${value(e.a)}, ${value(e.b)})`;
   }
 
-  private remember(e: Expr, form: Form, text: string): string {
+  /** The name of a value; its text is asked for once only, since expressions share parts, and those share parts again. */
+  private remember(e: Expr, form: Form, text: () => string): string {
     const key = `${form}${e.id}`;
     for (const scope of this.scopes) {
       const known = scope.get(key);
       if (known) return known.text;
     }
+    const value = text();
     const name = this.fresh('t');
-    this.line(`const ${cType(e.type, form === 'v')} ${name} = ${text};`);
+    this.line(`const ${cType(e.type, form === 'v')} ${name} = ${value};`);
     this.scopes[this.scopes.length - 1].set(key, { text: name, depends: this.normal.dependencies.of(e) });
     return name;
   }
