@@ -6,10 +6,12 @@
  */
 import { EXPECTED } from './workloads/expected.mjs';
 import * as models from './workloads/models.mjs';
+import { ONNX } from './workloads/onnx.mjs';
 import * as ops from './workloads/ops.mjs';
 import { rnd } from './workloads/values.mjs';
 
 export * from './workloads/models.mjs';
+export * from './workloads/onnx.mjs';
 export * from './workloads/ops.mjs';
 export { rint, rnd } from './workloads/values.mjs';
 export { workOf } from './workloads/work.mjs';
@@ -22,7 +24,7 @@ export const gemmData = (/** @type {number} */ size) => ({ a: rnd(1, size * size
 /**
  * @typedef {object} Workload
  * @property {string} name
- * @property {'train' | 'infer' | 'op' | 'gemm' | 'eager' | 'startup'} kind
+ * @property {'train' | 'infer' | 'onnx' | 'op' | 'gemm' | 'eager' | 'startup'} kind
  * @property {number} size batch or side, where there is a choice
  * @property {string} unit what one timed number is
  * @property {number} opsPerCall a call's time is divided by this
@@ -58,6 +60,17 @@ const infer = (/** @type {string} */ name, /** @type {models.ModelName} */ model
 function op(/** @type {string} */ name, /** @type {number} */ tolerance) {
   return { name, kind: 'op', size: 0, unit: 'ms', opsPerCall: 1, losses: { ...(EXPECTED[name] ?? []) }, tolerance };
 }
+
+/** @returns {Workload} */
+const onnx = (/** @type {string} */ name) => ({
+  name,
+  kind: 'onnx',
+  size: 0,
+  unit: 'ms a batch',
+  opsPerCall: 1,
+  losses: { ...ONNX[name].expected },
+  tolerance: 1e-4,
+});
 
 /** @returns {Workload} */
 const startUp = (/** @type {string} */ name, /** @type {boolean} */ emptyCaches) => ({
@@ -113,6 +126,7 @@ export const WORKLOADS = [
   })),
   infer('mobilenetV2-infer', 'mobilenet', 1e-3),
   infer('bert-base-infer', 'bert', 1e-3),
+  ...Object.keys(ONNX).map(onnx),
   ...Object.keys(ops.CONVS).flatMap((name) => [op(name, 1e-4), op(`${name}-dx`, 1e-4), op(`${name}-dw`, 1e-3)]),
   op('softmax', 1e-7),
   op('layernorm', 1e-5),
@@ -181,6 +195,7 @@ export function specOf(workload) {
     rows: ROWS,
     attention: ATTENTION,
     eager: EAGER,
+    onnx: ONNX[workload.name],
     gemmProbes: workload.kind === 'gemm' ? gemmProbes(workload.size) : [],
   };
 }

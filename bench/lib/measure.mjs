@@ -255,7 +255,7 @@ export function proof(measured, workload) {
   /** @type {number[]} */
   let expected = [];
   if (workload.kind === 'gemm') expected = gemmProbes(workload.size).map((flat) => gemmEntry(workload.size, flat));
-  if (workload.kind === 'infer' || workload.kind === 'op') expected = Object.values(workload.losses);
+  if (['infer', 'onnx', 'op'].includes(workload.kind)) expected = Object.values(workload.losses);
   if (workload.kind === 'eager') expected = [eagerSum()];
   const match =
     probe.length === expected.length && expected.every((e, i) => Math.abs(probe[i] - e) <= workload.tolerance * Math.max(1, Math.abs(e)));

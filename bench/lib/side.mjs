@@ -52,7 +52,8 @@ const python = (
     const base = { name, script, args: [...args, '--threads', String(threads)], env: { ...pythonEnv(threads), ...env } };
     return 'reason' in place ? { ...base, refused: place.reason } : { ...base, command: place.python };
   },
-  does,
+  // Models in files are ONNX Runtime's alone.
+  does: (workload) => (workload.kind !== 'onnx' || name === 'onnxruntime') && does(workload),
   runs: 'together',
   need,
 });
@@ -65,7 +66,8 @@ const python = (
 const paddleEnv = () => (/intel/i.test(cpus()[0]?.model ?? '') ? {} : { MKL_DEBUG_CPU_TYPE: '5' });
 
 /** @type {Peer['does']} */
-const forwardOnly = ({ kind, name }) => kind === 'infer' || kind === 'gemm' || (kind === 'op' && !/-(d[xw]|train)$/.test(name));
+const forwardOnly = ({ kind, name }) =>
+  kind === 'infer' || kind === 'onnx' || kind === 'gemm' || (kind === 'op' && !/-(d[xw]|train)$/.test(name));
 /** @type {Peer['does']} */
 const products = ({ kind, name }) => kind === 'gemm' || (/^(conv|depthwise)-/.test(name) && !/-d[xw]$/.test(name));
 

@@ -1,13 +1,23 @@
 """ONNX Runtime on its CPU provider: inference only. Graphs are made here, with the weights of the other sides."""
 
+import os
+
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-from serve import Prepared, Refused, fastest, options, parameters, rint, rnd, serve, summaries, uniform
+from serve import Prepared, Refused, fastest, options, parameters, rint, rnd, serve, summaries, summary, uniform
 
 args = options(threads=1)
 MICROSOFT = "com.microsoft"
 TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+
+def sessions():
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = args.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    return settings
 
 
 class Graph:
@@ -57,11 +67,7 @@ class Graph:
         graph = helper.make_graph(self.nodes, "bench", inputs, outputs, self.initializers)
         imports = [helper.make_opsetid("", opset), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=imports, ir_version=10)
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = args.threads
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
-        session = ort.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model.SerializeToString(), sessions(), providers=["CPUExecutionProvider"])
         binding = session.io_binding()
         for name, array in self.inputs.items():
             binding.bind_cpu_input(name, array)
@@ -215,8 +221,41 @@ def gemm(spec):
     return g.ready(g.op("MatMul", a, b), lambda outputs: outputs[0].reshape(-1)[spec["gemmProbes"]])
 
 
+def lines(seed, shape):
+    """The image of `lines` in workloads/onnx.mjs."""
+    height, width = shape[-2:]
+    y, x = np.arange(height)[:, None] // 2, np.arange(width) // 2
+    drawn = uniform(seed, -(-height // 2), -(-width // 2))
+    return np.ascontiguousarray(np.broadcast_to(np.where((y % 12 < 7) & (drawn[y, x] > 0), -2, 2), shape), dtype=np.float32)
+
+
+def stored(work):
+    """A model as its file has it."""
+    if not os.path.exists(work["file"]):
+        raise Refused(f"{work['file']} is not there")
+    session = ort.InferenceSession(work["file"], sessions(), providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    for entry in work["inputs"]:
+        shape = entry["shape"]
+        if "integer" in entry:
+            array = np.array(entry["integer"], dtype=np.int64)
+        else:
+            array = lines(entry["seed"], shape) if entry.get("lines") else uniform(entry["seed"], *shape)
+        binding.bind_cpu_input(entry["name"], array)
+    for output in session.get_outputs():
+        binding.bind_output(output.name, "cpu")
+    names = [output.name for output in session.get_outputs()]
+
+    def call():
+        session.run_with_iobinding(binding)
+
+    return Prepared(call, lambda: summary(binding.get_outputs()[names.index(work["output"])].numpy()))
+
+
 def prepare(spec):
     name, kind = spec["workload"]["name"], spec["workload"]["kind"]
+    if kind == "onnx":
+        return stored(spec["onnx"])
     if kind == "gemm":
         return gemm(spec)
     if name.startswith("resnet18-infer"):

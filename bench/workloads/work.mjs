@@ -1,5 +1,6 @@
 /** What a workload costs at least: multiplications and additions of its products, and bytes that have to move. */
 import { BERT, CNN, EMBEDDING, GPT, LSTM, MLP, MOBILENET, MOBILENET_BLOCKS, RESNET_BLOCKS, RESNET_TRAIN } from './models.mjs';
+import { ONNX } from './onnx.mjs';
 import { ATTENTION, CONVS, ROWS } from './ops.mjs';
 
 const product = (/** @type {number} */ m, /** @type {number} */ k, /** @type {number} */ n) => 2 * m * k * n;
@@ -99,6 +100,9 @@ export function workOf(name, size) {
       return { flops: mobilenet(), bytes: 0 };
     case 'bert':
       return { flops: bert(), bytes: 0 };
+    case 'ocr':
+    case 'vad':
+      return { flops: ONNX[name].flops, bytes: 0 };
     case 'conv':
     case 'depthwise': {
       const { batch, channels, side, groups } = CONVS[name.replace(/-d[xw]$/, '')];

@@ -1,6 +1,7 @@
 /** Trireme's side of every workload. Threads and tier come from TRIREME_THREADS and TRIREME_TIER. */
 import * as tr from 'trireme';
 import { Refused } from '../serve.mjs';
+import { onnx } from './onnx.mjs';
 import { eager, gemm, operation } from './ops.mjs';
 import { cnn, embedding, gpt, lstm, mlp, resnet18Train } from './train.mjs';
 import { bertInfer, mobilenetV2Infer, resnet18Infer } from './vision.mjs';
@@ -22,6 +23,8 @@ export function prepare(/** @type {import('../../workloads.mjs').Workload} */ wo
       return operation(workload.name);
     case 'startup':
       return mlp();
+    case 'onnx':
+      return onnx(workload.name);
     default:
   }
   switch (workload.name) {

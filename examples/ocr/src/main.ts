@@ -21,7 +21,12 @@ function inRange(name: string, text: string, least: number, most: number): numbe
   throw new ArgumentError(`--${name} is ${text}`, { op: 'ocr', received: text, expected: `a number from ${least} to ${most}` });
 }
 
-function asJson(file: string, picture: { readonly width: number; readonly height: number }, lines: readonly Line[], seconds: number): string {
+function asJson(
+  file: string,
+  picture: { readonly width: number; readonly height: number },
+  lines: readonly Line[],
+  seconds: number,
+): string {
   const { width, height } = picture;
   const rounded = lines.map(({ text, score, quad, upsideDown }) => ({
     text,
@@ -53,7 +58,8 @@ async function main(args: string[]): Promise<number> {
     if (values.out !== undefined && positionals.length > 1) {
       throw new ArgumentError(`--out with ${positionals.length} pictures`, { op: 'ocr', expected: 'one picture' });
     }
-    for (const file of positionals) if (!existsSync(file)) throw new ArgumentError(`there is no file ${file}`, { op: 'ocr', received: file });
+    for (const file of positionals)
+      if (!existsSync(file)) throw new ArgumentError(`there is no file ${file}`, { op: 'ocr', received: file });
     const options = {
       maxSide: inRange('max-side', values['max-side'], 32, 8192),
       minScore: inRange('min-score', values['min-score'], 0, 1),

@@ -10,7 +10,13 @@ export interface Normalization {
 }
 
 /** A batch [n, 3, height, width] of RGB pictures no larger than that; what they leave free is 0. The networks were trained with blue first. */
-export function batchOf(pictures: readonly ImageData8[], rows: number, height: number, width: number, { mean, std }: Normalization): Tensor {
+export function batchOf(
+  pictures: readonly ImageData8[],
+  rows: number,
+  height: number,
+  width: number,
+  { mean, std }: Normalization,
+): Tensor {
   const plane = height * width;
   const data = new Float32Array(rows * 3 * plane);
   pictures.forEach((picture, n) => {

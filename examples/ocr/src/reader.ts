@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { OnnxModel } from '@trireme/onnx';
 import { ArgumentError, type Tensor } from 'trireme';
 import { type ImageData8, resizeImage } from 'trireme/data/vision';
-import { OnnxModel } from '@trireme/onnx';
 import { alphabetOf, type Decoded, decodeLine } from './decode.js';
 import type { Quad } from './geometry.js';
 import { atHeight, batchOf, cropOf, type Normalization, upsideDown } from './pictures.js';

@@ -1,7 +1,7 @@
 // The networks against ONNX Runtime: numbers by tools/reference/onnx/ocr.py. `TRIREME_TIER=native npx vitest run examples/ocr` does it natively.
 import { readFileSync } from 'node:fs';
-import { cropImage, type ImageData8, readImage } from 'trireme/data/vision';
 import { OnnxModel } from '@trireme/onnx';
+import { cropImage, type ImageData8, readImage } from 'trireme/data/vision';
 import { describe, expect, test } from 'vitest';
 import { batchOf } from '../src/pictures.js';
 import { bundledModels } from '../src/reader.js';
@@ -19,7 +19,10 @@ interface Reference {
   readonly best?: readonly number[];
 }
 const names = ['detection', 'recognition', 'classification'] as const;
-const references = JSON.parse(readFileSync(new URL('onnxruntime.json', import.meta.url), 'utf8')) as Record<(typeof names)[number], Reference>;
+const references = JSON.parse(readFileSync(new URL('onnxruntime.json', import.meta.url), 'utf8')) as Record<
+  (typeof names)[number],
+  Reference
+>;
 
 function inputOf(picture: ImageData8, { parts, mean, std }: Reference) {
   const crops = parts.map(([left, top, width, height]) => cropImage(picture, left, top, width, height));

@@ -1,7 +1,7 @@
 /** Silero VAD: how probable it is that someone speaks, for each 32 ms of sound. */
 import { readFile } from 'node:fs/promises';
-import { ArgumentError, type Tensor, tensor, zeros } from 'trireme';
 import { decodeModel, encodeTensor, type ModelModel, OnnxModel } from '@trireme/onnx';
+import { ArgumentError, type Tensor, tensor, zeros } from 'trireme';
 
 /** Hz; the network has a branch for each. */
 export type Rate = 8000 | 16000;
@@ -60,7 +60,11 @@ export class SpeechDetector {
   /** The probability of speech in the next frame. @throws ArgumentError for another number of samples */
   next(samples: Float32Array): number {
     if (samples.length !== this.frame) {
-      throw new ArgumentError(`a frame of ${samples.length} samples`, { op: 'vad', received: samples.length, expected: `${this.frame} samples` });
+      throw new ArgumentError(`a frame of ${samples.length} samples`, {
+        op: 'vad',
+        received: samples.length,
+        expected: `${this.frame} samples`,
+      });
     }
     const window = this.#window;
     window.copyWithin(0, this.frame);

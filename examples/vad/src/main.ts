@@ -38,7 +38,8 @@ function rateOf(text: string | undefined, otherwise: number): Rate {
   throw new ArgumentError(`--rate is ${text}`, { op: 'vad', received: text, expected: '8000 or 16000' });
 }
 
-const rounded = (segments: readonly Segment[]) => segments.map(({ start, end }) => ({ start: Number(start.toFixed(3)), end: Number(end.toFixed(3)) }));
+const rounded = (segments: readonly Segment[]) =>
+  segments.map(({ start, end }) => ({ start: Number(start.toFixed(3)), end: Number(end.toFixed(3)) }));
 
 async function writePlot(path: string, svg: string): Promise<void> {
   if (!/\.(svg|png)$/.test(path)) throw new ArgumentError(`--plot is ${path}`, { op: 'vad', expected: 'a name that ends in .svg or .png' });
@@ -67,7 +68,8 @@ async function main(args: string[]): Promise<number> {
       return 0;
     }
     const [file] = positionals;
-    if (positionals.length !== 1) throw new ArgumentError(`${positionals.length} sounds`, { op: 'vad', expected: 'one', fix: 'See --help.' });
+    if (positionals.length !== 1)
+      throw new ArgumentError(`${positionals.length} sounds`, { op: 'vad', expected: 'one', fix: 'See --help.' });
     const threshold = inRange('threshold', values.threshold, 0.01, 1);
     const rules = {
       threshold,
@@ -80,7 +82,8 @@ async function main(args: string[]): Promise<number> {
     let rate: Rate;
     if (file === 'measure') {
       const folder = values['data-dir'] ?? process.env.FSDD_DIR;
-      if (folder === undefined) throw new ArgumentError('there are no recordings', { op: 'vad', fix: 'Give their folder with --data-dir or $FSDD_DIR.' });
+      if (folder === undefined)
+        throw new ArgumentError('there are no recordings', { op: 'vad', fix: 'Give their folder with --data-dir or $FSDD_DIR.' });
       rate = rateOf(values.rate, 8000);
       ({ samples, spoken } = await wordsFrom(folder, inRange('words', values.words, 1, 1e6), rate));
     } else {
@@ -98,7 +101,14 @@ async function main(args: string[]): Promise<number> {
     if (values.plot !== undefined) await writePlot(values.plot, plot({ samples, rate, probabilities, frameSeconds, threshold, segments }));
     const measured = spoken === null ? undefined : measure(segments, spoken);
     if (values.json) {
-      const facts = { rate, duration, seconds: Number(seconds.toFixed(3)), frames: probabilities.length, segments: rounded(segments), ...measured };
+      const facts = {
+        rate,
+        duration,
+        seconds: Number(seconds.toFixed(3)),
+        frames: probabilities.length,
+        segments: rounded(segments),
+        ...measured,
+      };
       process.stdout.write(`${JSON.stringify(facts)}\n`);
       return 0;
     }
@@ -110,7 +120,9 @@ async function main(args: string[]): Promise<number> {
           `precision ${percent(measured.precision)}, recall ${percent(measured.recall)} of the time\n`,
       );
     }
-    process.stdout.write(`${duration.toFixed(1)} s of sound in ${seconds.toFixed(2)} s, ${(duration / seconds).toFixed(0)} times as fast as it sounds\n`);
+    process.stdout.write(
+      `${duration.toFixed(1)} s of sound in ${seconds.toFixed(2)} s, ${(duration / seconds).toFixed(0)} times as fast as it sounds\n`,
+    );
     return 0;
   } catch (error) {
     const expected = error instanceof TriremeError || (error instanceof TypeError && 'code' in error);

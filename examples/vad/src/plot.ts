@@ -33,7 +33,10 @@ export function plot({ samples, rate, probabilities, frameSeconds, threshold, se
   const loudest = samples.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-9);
   const scale = waveHeight / 2 / loudest;
   const wave = Array.from({ length: columns }, (_, i) => {
-    const part = samples.subarray(Math.floor((i * samples.length) / columns), Math.max(1, Math.floor(((i + 1) * samples.length) / columns)));
+    const part = samples.subarray(
+      Math.floor((i * samples.length) / columns),
+      Math.max(1, Math.floor(((i + 1) * samples.length) / columns)),
+    );
     const [low, high] = part.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [0, 0]);
     const middle = waveTop + waveHeight / 2;
     return `M${margin + i} ${(middle - high * scale).toFixed(1)}V${(middle - low * scale + 0.5).toFixed(1)}`;

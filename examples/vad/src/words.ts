@@ -1,10 +1,11 @@
 /** A long sound of spoken words with silence between them, made of recordings, to measure with. */
+
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { existsSync } from 'node:fs';
 import { ArgumentError } from 'trireme';
-import { readAudio, resample, toMono } from 'trireme/data/audio';
 import { ItemRandom } from 'trireme/data';
+import { readAudio, resample, toMono } from 'trireme/data/audio';
 import type { Rate } from './detector.js';
 import type { Segment } from './segments.js';
 
@@ -22,7 +23,8 @@ export async function wordsFrom(folder: string, count: number, rate: Rate, seed 
   const inside = join(folder, 'recordings');
   const place = existsSync(inside) ? inside : folder;
   const names = (await readdir(place).catch(() => [])).filter((name) => name.endsWith('.wav')).sort();
-  if (names.length === 0) throw new ArgumentError(`${folder} holds no WAV files`, { op: 'vad', received: folder, fix: 'Check --data-dir.' });
+  if (names.length === 0)
+    throw new ArgumentError(`${folder} holds no WAV files`, { op: 'vad', received: folder, fix: 'Check --data-dir.' });
   const random = new ItemRandom(seed);
   const parts: Float32Array[] = [];
   const spoken: Segment[] = [];

@@ -3,7 +3,6 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { memoryInfo } from 'trireme';
 import { type AudioClip, readAudio, toMono, writeWav } from 'trireme/data/audio';
 import { afterAll, describe, expect, test } from 'vitest';
 import { frameSeconds, type Rate, SpeechDetector } from '../src/detector.js';
@@ -33,13 +32,10 @@ describe.skipIf(model === null)('the network', () => {
   test.each([8000, 16000] as const)('gives the numbers of ONNX Runtime at %s Hz, as a single program', async (rate) => {
     const samples = toMono(await readAudio(sound));
     const repeated = Float32Array.from({ length: (samples.length * rate) / 8000 }, (_, i) => samples[Math.floor((i * 8000) / rate)]);
-    const before = memoryInfo().numTensors;
-    const detector = await SpeechDetector.load(path, rate);
+    using detector = await SpeechDetector.load(path, rate);
     const found = detector.probabilities(repeated);
     expect(detector.model.barriers).toEqual([]);
     expect(detector.model.programs).toBe(1);
-    detector.dispose();
-    expect(memoryInfo().numTensors).toBe(before);
     const { probabilities } = reference[rate];
     expect(found).toHaveLength(probabilities.length);
     const worst = Math.max(...probabilities.map((p, i) => Math.abs(found[i] - p) / Math.max(...probabilities)));
@@ -67,7 +63,8 @@ describe.skipIf(model === null)('the network', () => {
 
   describe('command line', () => {
     const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
-    const run = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', env: { ...process.env, SILERO_VAD: path } });
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', env: { ...process.env, SILERO_VAD: path } });
 
     test('prints stretches of speech and draws them', () => {
       const plot = join(folder, 'words.svg');
@@ -112,7 +109,15 @@ describe('stretches of speech', () => {
       { start: 1, end: 2 },
       { start: 3, end: 4 },
     ];
-    expect(measure([{ start: 1, end: 2.5 }, { start: 8, end: 8.5 }], spoken)).toEqual({ words: 2, found: 1, false: 1, precision: 0.5, recall: 0.5 });
+    expect(
+      measure(
+        [
+          { start: 1, end: 2.5 },
+          { start: 8, end: 8.5 },
+        ],
+        spoken,
+      ),
+    ).toEqual({ words: 2, found: 1, false: 1, precision: 0.5, recall: 0.5 });
   });
 });
 
@@ -126,7 +131,8 @@ describe('data', () => {
     expect(spoken).toHaveLength(1);
     expect(spoken[0].end - spoken[0].start).toBeCloseTo(0.5, 9);
     expect(spoken[0].start).toBeGreaterThanOrEqual(0.5);
-    const loud = (from: number, to: number): number => samples.subarray(from * 16000, to * 16000).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+    const loud = (from: number, to: number): number =>
+      samples.subarray(from * 16000, to * 16000).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
     expect(loud(0, spoken[0].start - 0.01)).toBeLessThan(2e-3);
     expect(loud(spoken[0].start, spoken[0].end)).toBeGreaterThan(0.4);
   });

@@ -1,6 +1,7 @@
 /** What an operator is to the engine: a function of values and attributes, and the domain and versions it holds for. */
-import type { GraphModel, NodeModel } from '../model/model.js';
+
 import type { TensorValue, Value } from '../engine/value.js';
+import type { GraphModel, NodeModel } from '../model/model.js';
 
 /** Attributes of the node at hand, with their types checked. A wrong type or a missing required one is a FormatError that names the node. */
 export interface AttributeReader {

@@ -1,7 +1,17 @@
 /** BERT (Devlin et al., arXiv:1810.04805) as Hugging Face's `bert` models have it. */
 import { ArgumentError, arange, nn, scaledDotProductAttention, type Tensor, tanh, zerosLike } from 'trireme';
-import type { Config } from '../formats/json.js';
-import { type Architecture, activationNamed, checkHeads, joinHeads, labelCount, paddingMask, renamed, size, splitHeads } from './common.js';
+import {
+  type Architecture,
+  activationNamed,
+  checkHeads,
+  joinHeads,
+  labelCount,
+  type ModelConfig,
+  paddingMask,
+  renamed,
+  size,
+  splitHeads,
+} from './common.js';
 
 export interface BertInputs {
   /** [batch, steps]: 0 for tokens that are padding. */
@@ -16,13 +26,13 @@ class BertEmbeddings extends nn.Module<[ids: Tensor, inputs: BertInputs], Tensor
   readonly tokenTypes: nn.Embedding;
   readonly norm: nn.LayerNorm;
   readonly #limit: number;
-  constructor(config: Config, features: number, eps: number) {
+  constructor(config: ModelConfig, features: number, eps: number) {
     super();
     this.#limit = size(config, 'max_position_embeddings', 512);
-    this.words = new nn.Embedding(size(config, 'vocab_size'), features);
-    this.positions = new nn.Embedding(this.#limit, features);
-    this.tokenTypes = new nn.Embedding(size(config, 'type_vocab_size', 2), features);
-    this.norm = new nn.LayerNorm(features, { eps });
+    this.words = config.embedding(size(config, 'vocab_size'), features);
+    this.positions = config.embedding(this.#limit, features);
+    this.tokenTypes = config.embedding(size(config, 'type_vocab_size', 2), features);
+    this.norm = config.layerNorm(features, eps);
   }
   override forward(ids: Tensor, { tokenTypeIds }: BertInputs): Tensor {
     const steps = ids.shape[1];
@@ -50,20 +60,20 @@ class BertLayer extends nn.Module<[x: Tensor, mask: Tensor | null], Tensor> {
   readonly outputNorm: nn.LayerNorm;
   readonly #heads: number;
   readonly #activation: (x: Tensor) => Tensor;
-  constructor(config: Config, features: number, eps: number) {
+  constructor(config: ModelConfig, features: number, eps: number) {
     super();
     this.#heads = size(config, 'num_attention_heads');
     checkHeads('Bert', features, this.#heads);
     this.#activation = activationNamed(config, 'hidden_act', 'gelu');
     const inner = size(config, 'intermediate_size');
-    this.query = new nn.Linear(features, features);
-    this.key = new nn.Linear(features, features);
-    this.value = new nn.Linear(features, features);
-    this.attentionOut = new nn.Linear(features, features);
-    this.attentionNorm = new nn.LayerNorm(features, { eps });
-    this.up = new nn.Linear(features, inner);
-    this.down = new nn.Linear(inner, features);
-    this.outputNorm = new nn.LayerNorm(features, { eps });
+    this.query = config.linear(features, features);
+    this.key = config.linear(features, features);
+    this.value = config.linear(features, features);
+    this.attentionOut = config.linear(features, features);
+    this.attentionNorm = config.layerNorm(features, eps);
+    this.up = config.linear(features, inner);
+    this.down = config.linear(inner, features);
+    this.outputNorm = config.layerNorm(features, eps);
   }
   override forward(x: Tensor, mask: Tensor | null): Tensor {
     const [q, k, v] = [this.query, this.key, this.value].map((part) => splitHeads(part.call(x), this.#heads));
@@ -84,13 +94,13 @@ export class BertModel extends nn.Module<[ids: Tensor, inputs?: BertInputs], Ber
   readonly embeddings: BertEmbeddings;
   readonly layers: readonly BertLayer[];
   readonly pooler: nn.Linear | null;
-  constructor(config: Config, pooler = true) {
+  constructor(config: ModelConfig, pooler = true) {
     super();
     const features = size(config, 'hidden_size');
     const eps = config.number('layer_norm_eps', 1e-12);
     this.embeddings = new BertEmbeddings(config, features, eps);
     this.layers = Array.from({ length: config.integer('num_hidden_layers', 1, 1000) }, () => new BertLayer(config, features, eps));
-    this.pooler = pooler ? new nn.Linear(features, features) : null;
+    this.pooler = pooler ? config.linear(features, features) : null;
   }
   override forward(ids: Tensor, inputs: BertInputs = {}): BertOutput {
     const mask = paddingMask(inputs.attentionMask);
@@ -104,10 +114,10 @@ export class BertModel extends nn.Module<[ids: Tensor, inputs?: BertInputs], Ber
 export class BertForSequenceClassification extends nn.Module<[ids: Tensor, inputs?: BertInputs], Tensor> {
   readonly bert: BertModel;
   readonly classifier: nn.Linear;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     this.bert = new BertModel(config);
-    this.classifier = new nn.Linear(size(config, 'hidden_size'), labelCount(config));
+    this.classifier = config.linear(size(config, 'hidden_size'), labelCount(config));
   }
   override forward(ids: Tensor, inputs: BertInputs = {}): Tensor {
     const { pooled, lastHiddenState } = this.bert.call(ids, inputs);
@@ -119,10 +129,10 @@ export class BertForSequenceClassification extends nn.Module<[ids: Tensor, input
 export class BertForTokenClassification extends nn.Module<[ids: Tensor, inputs?: BertInputs], Tensor> {
   readonly bert: BertModel;
   readonly classifier: nn.Linear;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     this.bert = new BertModel(config, false);
-    this.classifier = new nn.Linear(size(config, 'hidden_size'), labelCount(config));
+    this.classifier = config.linear(size(config, 'hidden_size'), labelCount(config));
   }
   override forward(ids: Tensor, inputs: BertInputs = {}): Tensor {
     return this.classifier.call(this.bert.call(ids, inputs).lastHiddenState);
@@ -136,13 +146,13 @@ export class BertForMaskedLM extends nn.Module<[ids: Tensor, inputs?: BertInputs
   readonly norm: nn.LayerNorm;
   readonly decoder: nn.Linear;
   readonly #activation: (x: Tensor) => Tensor;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     const features = size(config, 'hidden_size');
     this.bert = new BertModel(config, false);
-    this.transform = new nn.Linear(features, features);
-    this.norm = new nn.LayerNorm(features, { eps: config.number('layer_norm_eps', 1e-12) });
-    this.decoder = new nn.Linear(features, size(config, 'vocab_size'));
+    this.transform = config.linear(features, features);
+    this.norm = config.layerNorm(features, config.number('layer_norm_eps', 1e-12));
+    this.decoder = config.linear(features, size(config, 'vocab_size'));
     if (config.boolean('tie_word_embeddings', true)) {
       this.decoder.weight.dispose();
       this.decoder.weight = this.bert.embeddings.words.weight;

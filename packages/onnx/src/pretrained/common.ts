@@ -1,6 +1,6 @@
 /** What the models have in common. */
-import { ArgumentError, FormatError, gelu, type nn, relu, sigmoid, silu, type Tensor, tanh } from 'trireme';
-import type { Config } from '../formats/json.js';
+import { ArgumentError, FormatError, gelu, nn, relu, sigmoid, silu, type Tensor, tanh, zeros } from 'trireme';
+import { Config } from '../formats/json.js';
 
 const activations: ReadonlyMap<string, (x: Tensor) => Tensor> = new Map<string, (x: Tensor) => Tensor>([
   ['gelu', (x) => gelu(x)],
@@ -44,6 +44,56 @@ export function checkHeads(op: string, features: number, heads: number): void {
     throw new ArgumentError(`${features} features for ${heads} heads`, { op, expected: 'heads that divide the features' });
 }
 
+/**
+ * config.json, and what a model may take up: a file of a few bytes cannot ask for a model of many numbers, since every weight must be in the file of weights.
+ */
+export class ModelConfig extends Config {
+  #numbers: number;
+  #modules: number;
+
+  /** `numbers` and `tensors` are those in the file of weights. */
+  constructor(value: unknown, path: string, numbers: number, tensors: number) {
+    super(value, path);
+    // What is computed (tables, statistics) or has defaults may be missing there.
+    this.#numbers = numbers * 1.5 + 2 ** 20;
+    this.#modules = 2 * tensors + 256;
+  }
+  #take(...sizes: readonly number[]): void {
+    this.#numbers -= sizes.reduce((product, n) => product * n, 1);
+    this.#modules -= 1;
+    if (!(this.#numbers >= 0 && this.#modules >= 0))
+      this.fail('describes a larger model than the file of weights has numbers for', 'files of one model');
+  }
+  linear(from: number, to: number, options: { readonly bias?: boolean } = {}): nn.Linear {
+    this.#take(from, to);
+    return new nn.Linear(from, to, options);
+  }
+  embedding(rows: number, features: number): nn.Embedding {
+    this.#take(rows, features);
+    return new nn.Embedding(rows, features);
+  }
+  conv2d(from: number, to: number, kernel: number, options: ConstructorParameters<typeof nn.Conv2d>[3]): nn.Conv2d {
+    this.#take(from, to, kernel, kernel);
+    return new nn.Conv2d(from, to, kernel, options);
+  }
+  layerNorm(features: number, eps: number): nn.LayerNorm {
+    this.#take(features);
+    return new nn.LayerNorm(features, { eps });
+  }
+  rmsNorm(features: number, eps: number): nn.RMSNorm {
+    this.#take(features);
+    return new nn.RMSNorm(features, { eps });
+  }
+  batchNorm2d(features: number): nn.BatchNorm2d {
+    this.#take(features, 4);
+    return new nn.BatchNorm2d(features);
+  }
+  parameter(shape: readonly number[]): Tensor {
+    this.#take(...shape);
+    return nn.parameter(zeros([...shape]));
+  }
+}
+
 /** How a model takes the names in a file. */
 export interface NameMap {
   /** The name in the model's state dict; null for what the model computes by itself. */
@@ -54,7 +104,7 @@ export interface NameMap {
 
 /** A model that fromPretrained can build. */
 export interface Architecture {
-  readonly build: (config: Config, heads: readonly string[]) => nn.AnyModule;
+  readonly build: (config: ModelConfig, heads: readonly string[]) => nn.AnyModule;
   readonly names: NameMap;
 }
 

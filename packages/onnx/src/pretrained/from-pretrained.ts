@@ -4,7 +4,7 @@ import { Tokenizer } from 'trireme/data/text';
 import { openWeights, readFileBounded, tensorFromRaw, type WeightsFile } from 'trireme/io';
 import { Config, parseJson } from '../formats/json.js';
 import { type BertForMaskedLM, type BertForSequenceClassification, type BertForTokenClassification, type BertModel, bert } from './bert.js';
-import type { Architecture } from './common.js';
+import { type Architecture, ModelConfig } from './common.js';
 import { type Gpt2ForCausalLM, gpt2 } from './gpt2.js';
 import { type HubOptions, isHubId, openHub } from './hub.js';
 import { type LlamaForCausalLM, llama } from './llama.js';
@@ -188,8 +188,7 @@ export async function fromPretrained(pathOrId: string, options: PretrainedOption
   try {
     // Before any memory is taken: a small file cannot ask for a large model.
     const held = [...weights.entries.values()].reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
-    checkSize(config, held);
-    model = architecture.build(config, heads as string[]);
+    model = architecture.build(new ModelConfig(document, 'config.json', held, weights.entries.size), heads as string[]);
     if (options.dtype !== undefined && options.dtype !== 'float32') model.to(options.dtype);
     await loadInto(model, weights, architecture);
     const tokenizerPath = await find('tokenizer.json');
@@ -207,25 +206,5 @@ export async function fromPretrained(pathOrId: string, options: PretrainedOption
     throw cause;
   } finally {
     await weights.close();
-  }
-}
-
-/** @throws FormatError for a configuration of many more numbers than the file has */
-function checkSize(config: Config, held: number): void {
-  const numbers = (keys: readonly string[], fallback: number): number =>
-    keys.map((key) => config.get(key)).find((value): value is number => typeof value === 'number') ?? fallback;
-  const features = numbers(['hidden_size', 'n_embd'], 1);
-  const layers = numbers(['num_hidden_layers', 'n_layer'], 1);
-  const inner = numbers(['intermediate_size', 'n_inner'], features);
-  const words = numbers(['vocab_size'], 0);
-  const positions = numbers(['n_positions'], config.get('model_type') === 'bert' ? numbers(['max_position_embeddings'], 0) : 0);
-  const least = (words + positions) * features + layers * (2 * features * features + 2 * features * inner);
-  const stages = ['depths', 'hidden_sizes']
-    .map((key) => config.get(key))
-    .filter(Array.isArray)
-    .flat();
-  const conv = stages.reduce((sum: number, n: unknown) => sum + (typeof n === 'number' ? n : 0), 0);
-  if (!(least <= held * 1.01 + 1e6) || !(conv <= held + 1e6)) {
-    config.fail(`describes a model of ${least} numbers or more`, `one of the ${held} that the file has`);
   }
 }

@@ -1,7 +1,16 @@
 /** GPT-2 (Radford et al., 2019) as Hugging Face's `gpt2` models have it. */
 import { ArgumentError, arange, linear, nn, scaledDotProductAttention, type Tensor } from 'trireme';
-import type { Config } from '../formats/json.js';
-import { type Architecture, activationNamed, checkHeads, joinHeads, paddingMask, renamed, size, splitHeads } from './common.js';
+import {
+  type Architecture,
+  activationNamed,
+  checkHeads,
+  joinHeads,
+  type ModelConfig,
+  paddingMask,
+  renamed,
+  size,
+  splitHeads,
+} from './common.js';
 
 export interface DecoderInputs {
   /** [batch, steps]: 0 for tokens that are padding. Not together with caches. */
@@ -32,7 +41,7 @@ class Gpt2Block extends nn.Module<[x: Tensor, mask: Tensor | null, cache: nn.KVC
   readonly #heads: number;
   readonly #scale: number | undefined;
   readonly #activation: (x: Tensor) => Tensor;
-  constructor(config: Config, index: number) {
+  constructor(config: ModelConfig, index: number) {
     super();
     const features = size(config, 'n_embd');
     const eps = config.number('layer_norm_epsilon', 1e-5);
@@ -41,13 +50,13 @@ class Gpt2Block extends nn.Module<[x: Tensor, mask: Tensor | null, cache: nn.KVC
     this.#activation = activationNamed(config, 'activation_function', 'gelu_new');
     const own = config.boolean('scale_attn_weights', true) ? 1 / Math.sqrt(features / this.#heads) : 1;
     this.#scale = config.boolean('scale_attn_by_inverse_layer_idx', false) ? own / (index + 1) : own;
-    this.norm1 = new nn.LayerNorm(features, { eps });
-    this.qkv = new nn.Linear(features, 3 * features);
-    this.attentionOut = new nn.Linear(features, features);
-    this.norm2 = new nn.LayerNorm(features, { eps });
+    this.norm1 = config.layerNorm(features, eps);
+    this.qkv = config.linear(features, 3 * features);
+    this.attentionOut = config.linear(features, features);
+    this.norm2 = config.layerNorm(features, eps);
     const inner = size(config, 'n_inner', 4 * features);
-    this.up = new nn.Linear(features, inner);
-    this.down = new nn.Linear(inner, features);
+    this.up = config.linear(features, inner);
+    this.down = config.linear(inner, features);
   }
   override forward(x: Tensor, mask: Tensor | null, cache: nn.KVCache | null): Tensor {
     const [q, k, v] = this.qkv
@@ -68,15 +77,15 @@ export class Gpt2ForCausalLM extends nn.Module<[ids: Tensor, inputs?: DecoderInp
   readonly heads: number;
   readonly features: number;
   readonly maxLength: number;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     this.features = size(config, 'n_embd');
     this.heads = size(config, 'n_head');
     this.maxLength = size(config, 'n_positions', 1024);
-    this.tokens = new nn.Embedding(size(config, 'vocab_size'), this.features);
-    this.positions = new nn.Embedding(this.maxLength, this.features);
+    this.tokens = config.embedding(size(config, 'vocab_size'), this.features);
+    this.positions = config.embedding(this.maxLength, this.features);
     this.blocks = Array.from({ length: config.integer('n_layer', 1, 1000) }, (_, i) => new Gpt2Block(config, i));
-    this.norm = new nn.LayerNorm(this.features, { eps: config.number('layer_norm_epsilon', 1e-5) });
+    this.norm = config.layerNorm(this.features, config.number('layer_norm_epsilon', 1e-5));
   }
   /** Memory for decoding step by step: call with the prompt, then with one token after the other. */
   newCaches(batch: number, maxLength = this.maxLength): nn.KVCache[] {

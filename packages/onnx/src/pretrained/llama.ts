@@ -1,7 +1,7 @@
 /** Llama (Touvron et al., arXiv:2302.13971) and its like: RMSNorm, rotary positions, fewer heads of keys, gated layers. */
 import { ArgumentError, arange, linear, mul, nn, type Tensor, tensor } from 'trireme';
 import type { Config } from '../formats/json.js';
-import { type Architecture, activationNamed, joinHeads, paddingMask, renamed, size, splitHeads } from './common.js';
+import { type Architecture, activationNamed, joinHeads, type ModelConfig, paddingMask, renamed, size, splitHeads } from './common.js';
 import { attend, type DecoderInputs } from './gpt2.js';
 
 /** Turns of each pair of features in a step, in the arrangement of a configuration. */
@@ -39,7 +39,7 @@ class LlamaLayer extends nn.Module<[x: Tensor, angles: Tensor, mask: Tensor | nu
   readonly #heads: number;
   readonly #keyHeads: number;
   readonly #activation: (x: Tensor) => Tensor;
-  constructor(config: Config, shape: LlamaShape) {
+  constructor(config: ModelConfig, shape: LlamaShape) {
     super();
     const { features, heads, keyHeads, headFeatures } = shape;
     this.#heads = heads;
@@ -50,15 +50,15 @@ class LlamaLayer extends nn.Module<[x: Tensor, angles: Tensor, mask: Tensor | nu
     const bias = config.boolean('attention_bias', config.string('model_type', 'llama') === 'qwen2');
     const outBias = config.boolean('attention_bias', false);
     const mlpBias = config.boolean('mlp_bias', false);
-    this.query = new nn.Linear(features, heads * headFeatures, { bias });
-    this.key = new nn.Linear(features, keyHeads * headFeatures, { bias });
-    this.value = new nn.Linear(features, keyHeads * headFeatures, { bias });
-    this.attentionOut = new nn.Linear(heads * headFeatures, features, { bias: outBias });
-    this.gate = new nn.Linear(features, inner, { bias: mlpBias });
-    this.up = new nn.Linear(features, inner, { bias: mlpBias });
-    this.down = new nn.Linear(inner, features, { bias: mlpBias });
-    this.attentionNorm = new nn.RMSNorm(features, { eps });
-    this.mlpNorm = new nn.RMSNorm(features, { eps });
+    this.query = config.linear(features, heads * headFeatures, { bias });
+    this.key = config.linear(features, keyHeads * headFeatures, { bias });
+    this.value = config.linear(features, keyHeads * headFeatures, { bias });
+    this.attentionOut = config.linear(heads * headFeatures, features, { bias: outBias });
+    this.gate = config.linear(features, inner, { bias: mlpBias });
+    this.up = config.linear(features, inner, { bias: mlpBias });
+    this.down = config.linear(inner, features, { bias: mlpBias });
+    this.attentionNorm = config.rmsNorm(features, eps);
+    this.mlpNorm = config.rmsNorm(features, eps);
   }
   override forward(x: Tensor, angles: Tensor, mask: Tensor | null, cache: nn.KVCache | null): Tensor {
     const normed = this.attentionNorm.call(x);
@@ -98,7 +98,7 @@ export class LlamaForCausalLM extends nn.Module<[ids: Tensor, inputs?: DecoderIn
   readonly #shape: LlamaShape;
   readonly #rates: readonly number[];
   readonly #window: number;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     this.#shape = shapeOf(config);
     const { features, headFeatures } = this.#shape;
@@ -109,10 +109,10 @@ export class LlamaForCausalLM extends nn.Module<[ids: Tensor, inputs?: DecoderIn
         ? size(config, 'sliding_window')
         : Number.POSITIVE_INFINITY;
     this.#rates = rates(config, headFeatures);
-    this.tokens = new nn.Embedding(vocabulary, features);
+    this.tokens = config.embedding(vocabulary, features);
     this.layers = Array.from({ length: config.integer('num_hidden_layers', 1, 1000) }, () => new LlamaLayer(config, this.#shape));
-    this.norm = new nn.RMSNorm(features, { eps: config.number('rms_norm_eps', 1e-6) });
-    this.head = config.boolean('tie_word_embeddings', false) ? null : new nn.Linear(features, vocabulary, { bias: false });
+    this.norm = config.rmsNorm(features, config.number('rms_norm_eps', 1e-6));
+    this.head = config.boolean('tie_word_embeddings', false) ? null : config.linear(features, vocabulary, { bias: false });
   }
   /** Memory for decoding step by step: call with the prompt, then with one token after the other. */
   newCaches(batch: number, maxLength = Math.min(this.maxLength, this.#window, 4096)): nn.KVCache[] {

@@ -1,7 +1,16 @@
 /** Vision transformers (Dosovitskiy et al., arXiv:2010.11929) and residual networks (He et al., arXiv:1512.03385) as Hugging Face has them. */
-import { ArgumentError, concat, nn, relu, scaledDotProductAttention, type Tensor, zeros } from 'trireme';
-import type { Config } from '../formats/json.js';
-import { type Architecture, activationNamed, checkHeads, joinHeads, labelCount, renamed, size, splitHeads } from './common.js';
+import { ArgumentError, concat, nn, relu, scaledDotProductAttention, type Tensor } from 'trireme';
+import {
+  type Architecture,
+  activationNamed,
+  checkHeads,
+  joinHeads,
+  labelCount,
+  type ModelConfig,
+  renamed,
+  size,
+  splitHeads,
+} from './common.js';
 
 class VitLayer extends nn.Module<[x: Tensor], Tensor> {
   readonly norm1: nn.LayerNorm;
@@ -14,21 +23,21 @@ class VitLayer extends nn.Module<[x: Tensor], Tensor> {
   readonly down: nn.Linear;
   readonly #heads: number;
   readonly #activation: (x: Tensor) => Tensor;
-  constructor(config: Config, features: number, eps: number) {
+  constructor(config: ModelConfig, features: number, eps: number) {
     super();
     this.#heads = size(config, 'num_attention_heads');
     checkHeads('Vit', features, this.#heads);
     this.#activation = activationNamed(config, 'hidden_act', 'gelu');
     const bias = config.boolean('qkv_bias', true);
     const inner = size(config, 'intermediate_size');
-    this.norm1 = new nn.LayerNorm(features, { eps });
-    this.query = new nn.Linear(features, features, { bias });
-    this.key = new nn.Linear(features, features, { bias });
-    this.value = new nn.Linear(features, features, { bias });
-    this.attentionOut = new nn.Linear(features, features);
-    this.norm2 = new nn.LayerNorm(features, { eps });
-    this.up = new nn.Linear(features, inner);
-    this.down = new nn.Linear(inner, features);
+    this.norm1 = config.layerNorm(features, eps);
+    this.query = config.linear(features, features, { bias });
+    this.key = config.linear(features, features, { bias });
+    this.value = config.linear(features, features, { bias });
+    this.attentionOut = config.linear(features, features);
+    this.norm2 = config.layerNorm(features, eps);
+    this.up = config.linear(features, inner);
+    this.down = config.linear(inner, features);
   }
   override forward(x: Tensor): Tensor {
     const normed = this.norm1.call(x);
@@ -48,18 +57,18 @@ export class VitForImageClassification extends nn.Module<[pictures: Tensor], Ten
   readonly layers: readonly VitLayer[];
   readonly norm: nn.LayerNorm;
   readonly classifier: nn.Linear;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     const features = size(config, 'hidden_size');
     const eps = config.number('layer_norm_eps', 1e-12);
     const [picture, patch] = [size(config, 'image_size', 224), size(config, 'patch_size', 16)];
     if (picture % patch !== 0) config.fail(`cuts pictures of ${picture} into patches of ${patch}`, 'a size that the patches fill');
-    this.patches = new nn.Conv2d(size(config, 'num_channels', 3), features, patch, { stride: patch });
-    this.clsToken = nn.parameter(zeros([1, 1, features]));
-    this.positions = nn.parameter(zeros([1, 1 + (picture / patch) ** 2, features]));
+    this.patches = config.conv2d(size(config, 'num_channels', 3), features, patch, { stride: patch });
+    this.clsToken = config.parameter([1, 1, features]);
+    this.positions = config.parameter([1, 1 + (picture / patch) ** 2, features]);
     this.layers = Array.from({ length: config.integer('num_hidden_layers', 1, 1000) }, () => new VitLayer(config, features, eps));
-    this.norm = new nn.LayerNorm(features, { eps });
-    this.classifier = new nn.Linear(features, labelCount(config));
+    this.norm = config.layerNorm(features, eps);
+    this.classifier = config.linear(features, labelCount(config));
   }
   override forward(pictures: Tensor): Tensor {
     const grid = this.patches.call(pictures);
@@ -108,10 +117,10 @@ class ResNetConv extends nn.Module<[x: Tensor], Tensor> {
   readonly convolution: nn.Conv2d;
   readonly normalization: nn.BatchNorm2d;
   readonly #active: boolean;
-  constructor(from: number, to: number, kernel: number, stride: number, active: boolean) {
+  constructor(config: ModelConfig, from: number, to: number, kernel: number, stride: number, active: boolean) {
     super();
-    this.convolution = new nn.Conv2d(from, to, kernel, { stride, padding: Math.floor(kernel / 2), bias: false });
-    this.normalization = new nn.BatchNorm2d(to);
+    this.convolution = config.conv2d(from, to, kernel, { stride, padding: Math.floor(kernel / 2), bias: false });
+    this.normalization = config.batchNorm2d(to);
     this.#active = active;
   }
   override forward(x: Tensor): Tensor {
@@ -123,17 +132,17 @@ class ResNetConv extends nn.Module<[x: Tensor], Tensor> {
 class ResNetLayer extends nn.Module<[x: Tensor], Tensor> {
   readonly shortcut: ResNetConv | null;
   readonly layer: readonly ResNetConv[];
-  constructor(from: number, to: number, stride: number, bottleneck: boolean, early: boolean) {
+  constructor(config: ModelConfig, from: number, to: number, stride: number, bottleneck: boolean, early: boolean) {
     super();
-    this.shortcut = from !== to || stride !== 1 ? new ResNetConv(from, to, 1, stride, false) : null;
+    this.shortcut = from !== to || stride !== 1 ? new ResNetConv(config, from, to, 1, stride, false) : null;
     const inner = Math.floor(to / 4);
     this.layer = bottleneck
       ? [
-          new ResNetConv(from, inner, 1, early ? stride : 1, true),
-          new ResNetConv(inner, inner, 3, early ? 1 : stride, true),
-          new ResNetConv(inner, to, 1, 1, false),
+          new ResNetConv(config, from, inner, 1, early ? stride : 1, true),
+          new ResNetConv(config, inner, inner, 3, early ? 1 : stride, true),
+          new ResNetConv(config, inner, to, 1, 1, false),
         ]
-      : [new ResNetConv(from, to, 3, stride, true), new ResNetConv(to, to, 3, 1, false)];
+      : [new ResNetConv(config, from, to, 3, stride, true), new ResNetConv(config, to, to, 3, 1, false)];
   }
   override forward(x: Tensor): Tensor {
     let y = x;
@@ -161,7 +170,7 @@ export class ResNetForImageClassification extends nn.Module<[pictures: Tensor], 
   readonly pool: nn.MaxPool2d;
   readonly stages: readonly ResNetStage[];
   readonly classifier: nn.Linear;
-  constructor(config: Config) {
+  constructor(config: ModelConfig) {
     super();
     const kind = config.string('layer_type', 'bottleneck');
     if (kind !== 'basic' && kind !== 'bottleneck') config.fail(`.layer_type is ${kind}`, 'basic or bottleneck');
@@ -171,18 +180,18 @@ export class ResNetForImageClassification extends nn.Module<[pictures: Tensor], 
     const widths = config.integers('hidden_sizes', depths.length);
     if ([...depths, ...widths].some((n) => n < 1 || n > 65536)) config.fail('has stages without layers or features');
     const early = config.boolean('downsample_in_bottleneck', false);
-    this.embedder = new ResNetConv(size(config, 'num_channels', 3), stem, 7, 2, true);
+    this.embedder = new ResNetConv(config, size(config, 'num_channels', 3), stem, 7, 2, true);
     this.pool = new nn.MaxPool2d(3, { stride: 2, padding: 1 });
     this.stages = depths.map((depth, i) => {
       const before = i === 0 ? stem : widths[i - 1];
       const stride = i === 0 && !config.boolean('downsample_in_first_stage', false) ? 1 : 2;
       const layers = Array.from(
         { length: depth },
-        (_, k) => new ResNetLayer(k === 0 ? before : widths[i], widths[i], k === 0 ? stride : 1, kind === 'bottleneck', early),
+        (_, k) => new ResNetLayer(config, k === 0 ? before : widths[i], widths[i], k === 0 ? stride : 1, kind === 'bottleneck', early),
       );
       return new ResNetStage(layers);
     });
-    this.classifier = new nn.Linear(widths[widths.length - 1] ?? stem, labelCount(config));
+    this.classifier = config.linear(widths[widths.length - 1] ?? stem, labelCount(config));
   }
   override forward(pictures: Tensor): Tensor {
     let x = this.pool.call(this.embedder.call(pictures));

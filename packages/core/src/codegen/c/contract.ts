@@ -12,6 +12,8 @@ export function entryHead(name: string): string {
 const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 /** Floats behind a copy that a block of columns may read beyond its end. */
 const slack = 256;
+/** Multiplications along k from which a block asks for the memory of its outputs before it begins. */
+const prefetchDepth = 48;
 
 /** Where a part's memory begins in the kernel's workspace and in what its preparation fills, in bytes. */
 export interface PartMemory {
@@ -42,6 +44,7 @@ class ContractRenderer {
   private readonly partialsAt: number;
   private readonly workspaceBytes: number;
   private readonly preparedBytes: number;
+  private prefetches = false;
   private readonly rowBatched: boolean;
   private readonly columnBatched: boolean;
 
@@ -92,7 +95,11 @@ class ContractRenderer {
       else phases.push([pack]);
     }
     this.blocks();
-    this.text.push(renderEpilogue(this.part, plan, plan.target.lanes, name, this.panelColumns));
+    // Worth it where a block multiplies long enough for memory to arrive meanwhile.
+    const ahead = plan.slices === 1 && plan.k >= prefetchDepth ? plan.blockVectors : 0;
+    const epilogue = renderEpilogue(this.part, plan, plan.target.lanes, name, this.panelColumns, ahead);
+    this.text.push(epilogue.text);
+    this.prefetches = epilogue.prefetches;
     phases.push([this.mainEntry()]);
     if (plan.slices > 1) phases.push([this.sumEntry()]);
     const scratchFloats = plan.columnsDirect || plan.columnsKept ? 0 : plan.cellColumnPanels * this.panelColumns * this.longestSlice();
@@ -394,6 +401,7 @@ class ContractRenderer {
         '        const float *a = rowSource + rowBatch;',
       );
     }
+    if (this.prefetches) lines.push(`        ${name}_prefetch(args, batch, firstRow, height, firstColumn);`);
     lines.push(`        if (height == ${blockRows}) ${name}_block${blockRows}(a, rowAt, b, from, until, out);`);
     if (rest > 0) lines.push(`        else ${name}_block${rest}(a, rowAt, b, from, until, out);`);
     if (plan.slices === 1) lines.push(`        ${name}_epilogue(args, batch, firstRow, height, firstColumn, width, sums);`);

@@ -52,9 +52,17 @@ function runsOn(statements: readonly Stmt[], outer: LoopVar, inner: LoopVar, ext
 
 /**
  * `NAME_epilogue(args, batch, firstRow, height, firstColumn, width, sums)`: finishes a block whose sums lie in `sums`, `rowStride`
- * floats from one row to the next.
+ * floats from one row to the next. With `vectors`, where it can: `NAME_prefetch(args, batch, firstRow, height, firstColumn)` asks for the memory of so many vectors
+ * of each row.
  */
-export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: number, name: string, rowStride: number): string {
+export function renderEpilogue(
+  part: ContractPart,
+  shape: OutputShape,
+  lanes: number,
+  name: string,
+  rowStride: number,
+  vectors = 0,
+): { readonly text: string; readonly prefetches: boolean } {
   const { dims } = shape;
   const outputs = dims.flatMap((dim, d) => (dim.role === 'k' ? [] : [d]));
   // The last dimension of the columns runs along the lanes, and with it those that follow on it in every address.
@@ -81,8 +89,7 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
     if (!variable) throw new CompilerError('an epilogue lost its variables');
     return variable;
   };
-  const w = new CWriter(normal, lanes);
-  const unflatten = (which: readonly number[], flat: string): void => {
+  const unflatten = (w: CWriter, which: readonly number[], flat: string): void => {
     let below = 1;
     for (const d of [...which].reverse()) {
       const variable = variableOf(d);
@@ -95,11 +102,27 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
       below *= extent;
     }
   };
+  const others = shape.columnDims.filter((d) => d !== laneDim && !merged.includes(d));
+  const outerColumns = others.reduce((n, d) => n * dims[d].extent, 1);
+  const prefetch = new CWriter(normal, lanes);
+  let places = 0;
+  if (laneDim !== undefined && outerColumns === 1 && shape.pitch === 0 && vectors > 0) {
+    prefetch.pointers('args');
+    unflatten(prefetch, shape.batchDims, 'batch');
+    prefetch.block('for (int32_t r = 0; r < height; r++)', () => {
+      prefetch.line('const int32_t row = firstRow + r;');
+      unflatten(prefetch, shape.rowDims, 'row');
+      for (const d of [...merged, ...others]) prefetch.bind(variableOf(d), '0');
+      prefetch.bind(variableOf(laneDim), 'firstColumn');
+      places = prefetch.prefetch(normal.body, variableOf(laneDim), result, vectors);
+    });
+  }
+  const w = new CWriter(normal, lanes);
   w.pointers('args');
-  unflatten(shape.batchDims, 'batch');
+  unflatten(w, shape.batchDims, 'batch');
   w.block('for (int32_t r = 0; r < height; r++)', () => {
     w.line('const int32_t row = firstRow + r;');
-    unflatten(shape.rowDims, 'row');
+    unflatten(w, shape.rowDims, 'row');
     w.line(`const float *line = sums + r * ${rowStride};`);
     const scalar = (): void => {
       w.line(`const float acc = line[c];`);
@@ -121,9 +144,7 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
       w.bind(variableOf(d), '0');
       w.changed(variableOf(d));
     }
-    const others = shape.columnDims.filter((d) => d !== laneDim && !merged.includes(d));
     const extent = extentOf(laneDim);
-    const outerColumns = others.reduce((n, d) => n * dims[d].extent, 1);
     w.block('for (int32_t c = 0; c < width;)', () => {
       w.line('const int32_t column = firstColumn + c;');
       if (shape.pitch > 0) {
@@ -137,7 +158,7 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
         w.line(`const int32_t lane0 = flat % ${extent};`);
       }
       if (outerColumns > 1) w.line(`const int32_t outer = flat / ${extent};`);
-      if (outerColumns > 1) unflatten(others, 'outer');
+      if (outerColumns > 1) unflatten(w, others, 'outer');
       else
         for (const d of others) {
           w.bind(variableOf(d), '0');
@@ -162,9 +183,16 @@ export function renderEpilogue(part: ContractPart, shape: OutputShape, lanes: nu
       });
     });
   });
-  return [
+  const text = [
     `static void ${name}_epilogue(const uint32_t *args, int32_t batch, int32_t firstRow, int32_t height, int32_t firstColumn, int32_t width, const float *restrict sums) {`,
     ...w.lines,
     '}',
-  ].join('\n');
+  ];
+  if (places > 0)
+    text.push(
+      `static void ${name}_prefetch(const uint32_t *args, int32_t batch, int32_t firstRow, int32_t height, int32_t firstColumn) {`,
+      ...prefetch.lines,
+      '}',
+    );
+  return { text: text.join('\n'), prefetches: places > 0 };
 }

@@ -53,7 +53,7 @@ export function renderWindow(part: ContractPart, plan: WindowPlan, name: string,
   const rowStep = innermost(axesOf(plan.weights, dims, plan.rowDims)).stride;
   const kStep = innermost(axesOf(plan.weights, dims, kDims)).stride;
 
-  const text: string[] = [renderEpilogue(part, { ...plan, dims, pitch: 0, width: 0 }, lanes, name, tileStride)];
+  const text: string[] = [renderEpilogue(part, { ...plan, dims, pitch: 0, width: 0 }, lanes, name, tileStride).text];
   const blockName = (lines: number, columns: number): string => `${name}_${lines}x${columns}`;
   const block = (lines: number, columns: number): void => {
     const cells = Array.from({ length: plan.rows }, (_, r) => r).flatMap((r) =>

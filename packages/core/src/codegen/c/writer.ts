@@ -97,6 +97,41 @@ export class CWriter {
     this.rest = null;
   }
 
+  /**
+   * Asks early for the memory that {@link vectorBody} will touch in `vectors` vectors from the value on that `variable` is bound to.
+   * Returns how many places that is.
+   */
+  prefetch(statements: readonly Stmt[], variable: LoopVar, varying: Local, vectors: number): number {
+    const lanes = new Lanes(this.normal, variable, this.laneCount / 4, false);
+    lanes.markVarying(varying);
+    lanes.declareLocals(statements);
+    const found = new Map<string, { readonly access: Access; readonly writes: boolean }>();
+    const note = (access: Access, writes: boolean): void => {
+      const { address, offset, dtype } = access;
+      if (lanes.shape(address) !== bytesOf[dtype] || !isIndexArithmetic(address)) return;
+      const key = `${address.id}+${offset}`;
+      found.set(key, { access, writes: writes || (found.get(key)?.writes ?? false) });
+    };
+    const seen = new Set<Expr>();
+    const visit = (e: Expr): void => {
+      if (seen.has(e)) return;
+      seen.add(e);
+      if (e.kind === 'load') note(accessOf(this.normal, e), false);
+      else for (const operand of operands(e)) visit(operand);
+    };
+    forEachStatement(statements, (stmt) => {
+      if ('value' in stmt) visit(stmt.value);
+      const access = stmt.kind === 'store' ? this.normal.stores.get(stmt) : undefined;
+      if (access) note(access, true);
+    });
+    for (const { access, writes } of found.values()) {
+      const bytes = vectors * this.laneCount * bytesOf[access.dtype];
+      const at = this.at(access.address, access.offset);
+      for (let line = 0; line < bytes; line += 64) this.line(`__builtin_prefetch(${at} + ${line}, ${writes ? 1 : 0});`);
+    }
+    return found.size;
+  }
+
   private inLanes(lanes: Lanes, accumulators: Map<Local, string> | null, body: () => void): void {
     this.lanes = lanes;
     this.accumulators = accumulators;
@@ -437,6 +472,11 @@ export class CWriter {
   private addresses(address: Access['address'], offset: number): string {
     return offset === 0 ? this.vector(address) : `${this.vector(address)} + ${offset | 0}`;
   }
+}
+
+/** Whether an address is computed from indices alone. */
+function isIndexArithmetic(e: Expr): boolean {
+  return e.kind !== 'load' && e.kind !== 'select' && operands(e).every(isIndexArithmetic);
 }
 
 const bytesOf: Readonly<Record<DType, number>> = {

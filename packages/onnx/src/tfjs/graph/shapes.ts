@@ -121,6 +121,8 @@ const stridedSlice: Rule = (node, t) => {
   const [begins, ends, strides] = [t.knownInts(t.input(node, 1)), t.knownInts(t.input(node, 2)), t.knownInts(t.input(node, 3))];
   const mask = (name: string, i: number): boolean => ((node.int(name, 0) >> i) & 1) === 1;
   const count = (begins ?? ends ?? strides)?.length;
+  if ([begins, ends, strides].some((given) => given !== undefined && given.length !== count))
+    node.fail('begin, end and steps differ in length');
   if (count === undefined || strides === undefined || count > 31) return node.fail('bounds and steps are computed', 'constant steps');
   const starts: number[] = [];
   const stops: number[] = [];

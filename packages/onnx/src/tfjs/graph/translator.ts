@@ -53,6 +53,12 @@ export function transposeHost<T extends Constant['data']>(
 export const toFirst = (rank: number): number[] => [0, rank - 1, ...Array.from({ length: rank - 2 }, (_, i) => i + 1)];
 export const toLast = (rank: number): number[] => [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2), 1];
 
+/** @throws FormatError for what is no whole number */
+function big(value: number): bigint {
+  if (!Number.isSafeInteger(value)) throw new FormatError(`a number is ${value}`, { op: 'tfjs', expected: 'a whole one' });
+  return BigInt(value);
+}
+
 export class Translator {
   readonly nodes: NodeModel[] = [];
   readonly initializers = new Map<string, TensorModel>();
@@ -148,7 +154,7 @@ export class Translator {
     return name;
   }
   ints(values: readonly number[], hint = 'ints'): string {
-    return this.constant(hint, { type: 'int64', shape: [values.length], data: BigInt64Array.from(values, BigInt) });
+    return this.constant(hint, { type: 'int64', shape: [values.length], data: BigInt64Array.from(values, big) });
   }
   float(value: number): string {
     return this.constant('number', { type: 'float32', shape: [], data: Float32Array.of(value) });
@@ -175,7 +181,7 @@ export class Translator {
     const known = this.knownInts(value);
     if (known !== undefined) {
       const shape = this.constantOf(value)?.shape ?? [known.length];
-      return this.constant(value.name, { type: 'int64', shape, data: BigInt64Array.from(known, BigInt) });
+      return this.constant(value.name, { type: 'int64', shape, data: BigInt64Array.from(known, big) });
     }
     return this.emit('Cast', [this.plain(value)], { to: 7 });
   }
@@ -198,9 +204,9 @@ export class Translator {
 }
 
 function attributeOf(value: AttributeInput): AttributeModel {
-  if (typeof value === 'number') return { kind: 'int', value: BigInt(value) };
+  if (typeof value === 'number') return { kind: 'int', value: big(value) };
   if (typeof value === 'string') return { kind: 'string', value };
-  if (Array.isArray(value)) return { kind: 'ints', value: (value as number[]).map(BigInt) };
+  if (Array.isArray(value)) return { kind: 'ints', value: (value as number[]).map(big) };
   return { kind: 'float', value: (value as { readonly float: number }).float };
 }
 
