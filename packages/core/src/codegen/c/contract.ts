@@ -261,19 +261,21 @@ class ContractRenderer {
         ]),
       );
     } else {
-      lines.push(`    if (height == ${blockRows}) {`);
+      // Rows that lie side by side are copied at once.
+      const rowAxes = axesOf(plan.dims, plan.rowDims, plan.row, still);
+      const together = rowAxes.length === 0 || (rowAxes.length === 1 && rowAxes[0].row === 1);
+      const copy = (height: number | string, indent: string, row: string): string[] => [
+        `${indent}const float *from = source + (${row})${together ? ' + rowAt[0]' : ''};`,
+        together
+          ? `${indent}__builtin_memcpy(to, from, 4 * ${height});`
+          : `${indent}for (int32_t r = 0; r < ${height}; r++) to[r] = from[rowAt[r]];`,
+        `${indent}to += ${height};`,
+      ];
+      const rest = rows % blockRows;
       lines.push(
-        ...this.overK(plan.kAxes, '      ', (row, _, indent) => [
-          `${indent}const float *from = source + (${row});`,
-          `${indent}for (int32_t r = 0; r < ${blockRows}; r++) to[r] = from[rowAt[r]];`,
-          `${indent}to += ${blockRows};`,
-        ]),
-        '    } else {',
-        ...this.overK(plan.kAxes, '      ', (row, _, indent) => [
-          `${indent}const float *from = source + (${row});`,
-          `${indent}for (int32_t r = 0; r < height; r++) to[r] = from[rowAt[r]];`,
-          `${indent}to += height;`,
-        ]),
+        `    if (height == ${blockRows}) {`,
+        ...this.overK(axes, '      ', (row, _, indent) => copy(blockRows, indent, row)),
+        ...(rest > 0 ? ['    } else {', ...this.overK(axes, '      ', (row, _, indent) => copy(rest, indent, row))] : []),
         '    }',
       );
     }
