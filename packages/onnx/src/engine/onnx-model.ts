@@ -237,10 +237,10 @@ export class OnnxModel {
   #weight(initializer: Initializer): TensorValue {
     if (initializer.kind === 'sparse') return hostInitializer(initializer);
     const { tensor } = initializer;
-    if (sizeOf(tensor.dims) <= smallWeight || elementInfo[tensor.type].carrier === null) return hostInitializer(initializer);
     let value = this.#weights.get(initializer);
     if (value === undefined) {
-      value = TensorValue.ofWeight(keep(hostInitializer(initializer).tensor), tensor.type, () => decodeTensor(tensor));
+      const isSmall = sizeOf(tensor.dims) <= smallWeight || elementInfo[tensor.type].carrier === null;
+      value = isSmall ? hostInitializer(initializer) : TensorValue.ofWeight(keep(hostInitializer(initializer).tensor), tensor.type, () => decodeTensor(tensor));
       this.#weights.set(initializer, value);
     }
     return value;

@@ -1,6 +1,8 @@
 /** From a model to what is run: every node with its operator and what it uses, checked as a whole before anything runs. */
 
-import { FormatError } from 'trireme';
+import { FormatError, isFloat } from 'trireme';
+import { elementInfo } from './element-type.js';
+import { sizeOf } from './transfer.js';
 import type { AttributeModel, FunctionModel, GraphModel, ModelModel, NodeModel, TensorModel } from '../model/model.js';
 import type { OpFunction } from '../ops/definition.js';
 import type { OpRegistry } from '../ops/index.js';
@@ -115,7 +117,8 @@ export class Planner {
     return plan;
   }
 
-  #graph(graph: GraphModel, around: Surroundings): GraphPlan {
+  #graph(given: GraphModel, around: Surroundings): GraphPlan {
+    const graph = withStoredConstants(given);
     const where = `graph '${graph.name}'`;
     const initializers = new Map<string, Initializer>();
     const add = (name: string, initializer: Initializer): void => {
@@ -228,6 +231,26 @@ export class Planner {
       subgraphs: around.subgraphs,
     });
   }
+}
+
+/**
+ * Constant nodes that hold floating-point arrays become initializers: some exporters write all weights in this way, and weights are shared by
+ * programs and trained by modules. Single numbers stay what they are.
+ */
+function withStoredConstants(graph: GraphModel): GraphModel {
+  const taken = new Set([...graph.inputs, ...graph.initializers, ...graph.sparseInitializers.map(({ values }) => values)].map(({ name }) => name));
+  const stored: TensorModel[] = [];
+  const nodes = graph.nodes.filter(({ opType, domain, attributes, outputs }) => {
+    const value = opType === 'Constant' && domain === '' && outputs.length === 1 ? attributes.get('value') : undefined;
+    if (value?.kind !== 'tensor' || !isWeight(value.value) || outputs[0] === '' || taken.has(outputs[0])) return true;
+    stored.push({ ...value.value, name: outputs[0] });
+    return false;
+  });
+  return stored.length === 0 ? graph : { ...graph, nodes, initializers: [...graph.initializers, ...stored] };
+}
+function isWeight({ type, dims }: TensorModel): boolean {
+  const { carrier } = elementInfo[type];
+  return carrier === type && isFloat(carrier) && sizeOf(dims) > 1;
 }
 
 /** Gradient runs again what leads to its `y`, and reads what that reads. */

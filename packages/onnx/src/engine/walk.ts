@@ -179,6 +179,8 @@ export function bindInitializers(plan: GraphPlan, frame: Frame, walk: Walk): voi
     if (frame.has(name)) continue;
     const value = walk.initializer(initializer, plan, name);
     walk.ledger.retain(value);
+    // A weight that is on the device stays there.
+    if (!value.isKnown) walk.ledger.retain(value);
     frame.bind(name, value);
   }
 }

@@ -57,7 +57,9 @@ export function translateGraph(model: Config, weights: ReadonlyMap<string, TfjsW
       Array.from(missing, ([opType, names]) => ({ domain: 'tensorflow', opType, opset: 1, nodes: names })),
     );
   }
-  const t = new Translator();
+  const t = new Translator(
+    [...weights.values()].reduce((sum, { data }) => sum + (Array.isArray(data) ? data.length : (data as Uint8Array).byteLength), 0),
+  );
   const inputs: ValueInfo[] = [];
   for (const node of order) {
     if (isPlaceholder(node)) {

@@ -11,21 +11,29 @@ interface Named {
 /** A weight's name without the `:0` of TensorFlow's tensors. */
 const partsOf = (name: string): string[] => name.replace(/:\d+$/, '').split('/');
 
+/** Elements that may still be taken: a file cannot have one weight built into many layers. */
+interface Budget {
+  left: number;
+}
+
 /** All weights of the model. */
 export class NamedVariables implements LayerVariables {
   readonly #named: readonly Named[];
   readonly #layer: string;
   /** Scopes the weights must be in, in any order: layers around this one, and its part. */
   readonly #scopes: readonly string[];
+  readonly #budget: Budget;
 
-  private constructor(named: readonly Named[], layer: string, scopes: readonly string[]) {
+  private constructor(named: readonly Named[], layer: string, scopes: readonly string[], budget: Budget) {
+    this.#budget = budget;
     this.#named = named;
     this.#layer = layer;
     this.#scopes = scopes;
   }
   static of(weights: ReadonlyMap<string, TfjsWeight>): NamedVariables {
     const named = Array.from(weights.values(), (weight) => ({ parts: partsOf(weight.name), weight }));
-    return new NamedVariables(named, 'the model', []);
+    const elements = named.reduce((sum, { weight }) => sum + weight.data.length, 0);
+    return new NamedVariables(named, 'the model', [], { left: 2 * elements + 2 ** 16 });
   }
 
   #find(name: string): Named[] {
@@ -54,6 +62,8 @@ export class NamedVariables implements LayerVariables {
       if (dtype === 'string' || dtype === 'complex64' || isText(data)) {
         throw new FormatError(`weight ${JSON.stringify(best[0].weight.name)} is of ${dtype}`, { op: 'tfjs', expected: 'numbers' });
       }
+      this.#budget.left -= data.length;
+      if (this.#budget.left < 0) throw new FormatError('layers share more weights than the file has', { op: 'tfjs' });
       return { data, shape };
     });
   }
@@ -72,7 +82,7 @@ export class NamedVariables implements LayerVariables {
   #within(name: string): NamedVariables {
     const segments = name.split('/');
     const inside = this.#named.filter(({ parts }) => parts.some((_, at) => segments.every((segment, k) => parts[at + k] === segment)));
-    return new NamedVariables(inside, name, [...this.#scopes, this.#layer]);
+    return new NamedVariables(inside, name, [...this.#scopes, this.#layer], this.#budget);
   }
 }
 

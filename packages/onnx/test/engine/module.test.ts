@@ -55,6 +55,30 @@ describe('OnnxModel.toModule', () => {
     expect(net.stateDict().size).toBe(9);
     net.dispose();
   });
+  it('has weights in Constant nodes as parameters too', () => {
+    const weight = floats('', [3, 2], spread(6));
+    using loaded = new OnnxModel(
+      model(
+        graph(
+          [
+            node('Constant', '', 'w', { value: weight }),
+            node('Constant', '', 'two', { value: floats('', [], [2]) }),
+            node('MatMul', 'x w', 'h'),
+            node('Mul', 'h two', 'y'),
+          ],
+          [info('x', ['batch', 3])],
+          ['y'],
+        ),
+      ),
+    );
+    const net = loaded.toModule();
+    expect([...net.namedParameters()].map(([name, { shape }]) => [name, shape])).toEqual([['w', [3, 2]]]);
+    using input = x();
+    using outputs = loaded.runSync({ x: input });
+    using y = net.call(input);
+    expect(y.toArray()).toEqual(outputs.tensor('y').toArray());
+    net.dispose();
+  });
   it('computes what the model computes, also under jit', () => {
     using loaded = new OnnxModel(network());
     const net = loaded.toModule().eval();

@@ -59,6 +59,41 @@ describe('running a model', () => {
     loaded.runSync({ x }).dispose();
     expect(loaded.programs).toBe(2);
   });
+  it('keeps weights of branches, which an input chooses, and shares those of Constant nodes among programs', async () => {
+    const numbers = Array.from({ length: 2000 }, (_, i) => i % 7);
+    const branch = (name: string, op: string): GraphModel =>
+      graph([node('Constant', '', `${name}.w`, { value: floats('', [2000], numbers) }), node(op, `x ${name}.w`, name)], [], [name]);
+    const chosen = model(
+      graph(
+        [
+          node('Constant', '', 'w', { value: floats('', [2000], numbers) }),
+          node('If', 'c', 'h', { then_branch: branch('a', 'Add'), else_branch: branch('b', 'Sub') }),
+          node('Mul', 'h w', 'y'),
+        ],
+        [info('x', ['n', 2000]), info('c', [], 'bool')],
+        ['y'],
+      ),
+    );
+    using loaded = new OnnxModel(chosen);
+    let most = 0;
+    for (const [rows, condition] of [
+      [1, true],
+      [1, true],
+      [1, false],
+      [2, true],
+      [3, false],
+      [3, true],
+    ] as const) {
+      using x = tensor(new Float32Array(rows * 2000).fill(10), { shape: [rows, 2000] });
+      using c = tensor(condition);
+      using outputs = await loaded.run({ x, c });
+      const row = numbers.map((v) => (condition ? 10 + v : 10 - v) * v);
+      expect(Array.from(outputs.data('y') as Float32Array)).toEqual(Array.from({ length: rows }, () => row).flat());
+      if (rows === 1) most = memoryInfo().bytes;
+    }
+    // Further programs need no weights of their own, of 8 kB each.
+    expect(memoryInfo().bytes - most).toBeLessThan(8000);
+  });
   it('describes inputs, outputs and origin', () => {
     using loaded = OnnxModel.fromBytes(encodeModel(mlp()));
     expect(loaded.inputs).toEqual([{ name: 'x', kind: 'tensor', type: 'float32', shape: ['batch', 2], optional: false }]);

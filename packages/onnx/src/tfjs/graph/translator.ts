@@ -22,6 +22,8 @@ export interface Constant {
   readonly data: Float32Array | Int32Array | Uint8Array | BigInt64Array | readonly string[];
 }
 
+/** Nodes and values of a translated graph. */
+const maxNames = 4_000_000;
 /** Above this many elements a constant is not looked into for its values. */
 const maxLooked = 4096;
 
@@ -69,8 +71,15 @@ export class Translator {
   /** Ranks of moved values. */
   readonly #ranks = new Map<string, number>();
   #count = 0;
+  /** Bytes that constants may still take: a weight that many nodes use is arranged for each of them. */
+  #bytesLeft: number;
+
+  constructor(weightBytes: number) {
+    this.#bytesLeft = 8 * weightBytes + 2 ** 26;
+  }
 
   fresh(hint: string): string {
+    if (this.#count >= maxNames) throw new FormatError(`the graph takes more than ${maxNames} nodes`, { op: 'tfjs' });
     return `${hint}/#${this.#count++}`;
   }
   bind(node: TfNode, values: readonly Placed[]): void {
@@ -148,6 +157,8 @@ export class Translator {
 
   /** Writes a constant and gives its name. */
   constant(hint: string, value: Constant): string {
+    this.#bytesLeft -= Array.isArray(value.data) ? value.data.length : (value.data as Uint8Array).byteLength;
+    if (this.#bytesLeft < 0) throw new FormatError('the graph arranges its weights too many times', { op: 'tfjs' });
     const name = this.fresh(hint);
     this.#constants.set(name, value);
     this.initializers.set(name, tensorModel(name, value));
