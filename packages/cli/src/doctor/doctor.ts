@@ -28,6 +28,7 @@ const variables: Readonly<Record<string, string>> = {
   TRIREME_TIER: 'auto, native or wasm',
   TRIREME_CC: 'the C compiler',
   TRIREME_CACHE: 'where compiled code is kept',
+  TRIREME_OFFLINE: 'fromPretrained asks the network for nothing',
   TRIREME_DEBUG: 'what is printed about compilation',
 };
 const optionalPackages: Readonly<Record<string, string>> = {

@@ -63,6 +63,25 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
   return { program: passed, steps, arenaBytes: preparedFrom + bytes, preparedFrom };
 }
 
+/** From so many equal uses on, an input of contractions is worth a copy in the layout of a kernel. */
+const manyUses = 3;
+
+/** Inputs that several contractions read in the same way: the weights of an unrolled recurrence. */
+function usedOften(program: Program): Value[] {
+  const uses = new Map<Value, Map<string, number>>();
+  for (const input of program.inputs) uses.set(input, new Map());
+  for (const { primitive, attrs, inputs } of program.nodes) {
+    if (primitive.lowering.kind !== 'contract') continue;
+    const form = `${primitive.name} ${JSON.stringify([attrs, inputs.map((o) => o.layout)])}`;
+    inputs.forEach(({ value }, k) => {
+      const counts = uses.get(value);
+      const key = `${k} ${form}`;
+      counts?.set(key, (counts.get(key) ?? 0) + 1);
+    });
+  }
+  return program.inputs.filter((input) => [...(uses.get(input)?.values() ?? [])].some((n) => n >= manyUses));
+}
+
 /** `places`: where inputs behind the program's own are. */
 function lower(
   passed: Program,
@@ -71,7 +90,7 @@ function lower(
   places: ReadonlyMap<Value, Address> = new Map(),
 ): LoweredProgram {
   const fusion = options.fusion ?? true;
-  const { program, schedule: plan } = schedule(passed, { fusion, kept });
+  const { program, schedule: plan } = schedule(passed, { fusion, kept: new Set([...kept, ...usedOften(passed)]) });
   const inputs = program.inputs.length - places.size;
   const fixed = new Map<Value, Address>();
   program.inputs.forEach((v, i) => fixed.set(v, places.get(v) ?? { slot: 1 + i, offset: 0 }));

@@ -240,7 +240,9 @@ export class OnnxModel {
     let value = this.#weights.get(initializer);
     if (value === undefined) {
       const isSmall = sizeOf(tensor.dims) <= smallWeight || elementInfo[tensor.type].carrier === null;
-      value = isSmall ? hostInitializer(initializer) : TensorValue.ofWeight(keep(hostInitializer(initializer).tensor), tensor.type, () => decodeTensor(tensor));
+      value = isSmall
+        ? hostInitializer(initializer)
+        : TensorValue.ofWeight(keep(hostInitializer(initializer).tensor), tensor.type, () => decodeTensor(tensor));
       this.#weights.set(initializer, value);
     }
     return value;

@@ -1,13 +1,13 @@
 /** From a model to what is run: every node with its operator and what it uses, checked as a whole before anything runs. */
 
 import { FormatError, isFloat } from 'trireme';
-import { elementInfo } from './element-type.js';
-import { sizeOf } from './transfer.js';
 import type { AttributeModel, FunctionModel, GraphModel, ModelModel, NodeModel, TensorModel } from '../model/model.js';
 import type { OpFunction } from '../ops/definition.js';
 import type { OpRegistry } from '../ops/index.js';
 import { NodeAttributes } from './attributes.js';
+import { elementInfo } from './element-type.js';
 import { OnnxError, type UnsupportedOperator, UnsupportedOperatorError } from './errors.js';
+import { sizeOf } from './transfer.js';
 
 /** How deep functions may call each other. */
 const maxCalls = 64;
@@ -238,7 +238,9 @@ export class Planner {
  * programs and trained by modules. Single numbers stay what they are.
  */
 function withStoredConstants(graph: GraphModel): GraphModel {
-  const taken = new Set([...graph.inputs, ...graph.initializers, ...graph.sparseInitializers.map(({ values }) => values)].map(({ name }) => name));
+  const taken = new Set(
+    [...graph.inputs, ...graph.initializers, ...graph.sparseInitializers.map(({ values }) => values)].map(({ name }) => name),
+  );
   const stored: TensorModel[] = [];
   const nodes = graph.nodes.filter(({ opType, domain, attributes, outputs }) => {
     const value = opType === 'Constant' && domain === '' && outputs.length === 1 ? attributes.get('value') : undefined;

@@ -48,21 +48,20 @@ function usesBatch(ctx: OpContext): boolean {
 
 interface Folded {
   readonly parameters: readonly TensorValue[];
-  readonly key: string;
-  readonly factor: Tensor;
-  readonly shift: Tensor;
+  readonly epsilon: number;
+  readonly factor: readonly number[];
+  readonly shift: readonly number[];
 }
 const folds = new WeakMap<TensorValue, Folded>();
 
-/** Factor and shift that normalize by statistics known beforehand, worked out once. */
-function foldedOf(parameters: readonly TensorValue[], epsilon: number, shape: readonly number[], dtype: DType): Folded {
-  const key = `${epsilon}|${shape.join()}|${dtype}`;
+/** Factor and shift that normalize by statistics known beforehand, worked out once. (On the host: tensors would be the run's.) */
+function foldedOf(parameters: readonly TensorValue[], epsilon: number): Folded {
   const found = folds.get(parameters[0]);
-  if (found?.key === key && found.parameters.every((p, k) => p === parameters[k])) return found;
+  if (found?.epsilon === epsilon && found.parameters.every((p, k) => p === parameters[k])) return found;
   const [scale, bias, center, spread] = parameters.map(numbersOf);
   const factor = scale.map((s, c) => s / Math.sqrt(spread[c] + epsilon));
   const shift = bias.map((b, c) => b - center[c] * factor[c]);
-  const made = { parameters, key, factor: constant(factor, dtype, shape), shift: constant(shift, dtype, shape) };
+  const made = { parameters, epsilon, factor, shift };
   folds.set(parameters[0], made);
   return made;
 }
@@ -77,8 +76,11 @@ const batchNormalization: OpFunction = (inputs, ctx) => {
   const wide = parameters[0].tensor.dtype === x.tensor.dtype ? x.tensor : widened(x.tensor);
   if (parameters.every((p) => p.isKnown) && x.shape.length >= 2) {
     const shape = [x.shape[1], ...filled(x.shape.length - 2, 1)];
-    const { factor, shift } = foldedOf(parameters, eps, shape, wide.dtype);
-    return computed(x.type, () => cast(add(mul(wide, factor), shift), x.tensor.dtype));
+    const { factor, shift } = foldedOf(parameters, eps);
+    return computed(x.type, () => {
+      const scaled = mul(wide, constant(factor, wide.dtype, shape));
+      return cast(add(scaled, constant(shift, wide.dtype, shape)), x.tensor.dtype);
+    });
   }
   const [scale, bias, center, spread] = parameters.map((p) => cast(p.tensor, wide.dtype));
   return computed(x.type, () => {

@@ -88,6 +88,11 @@ class ProgramWriter {
   private rounds = 1;
   private since: Since = 'nothing';
   private depth = 0;
+  /** Branches and loops around the step at hand. */
+  private conditions = 0;
+  private get certain(): boolean {
+    return this.depth === 0 && this.conditions === 0;
+  }
   /** True inside a region that one thread walks. */
   private alone = false;
   /** Argument arrays to place behind the commands: the words that point to them. */
@@ -296,8 +301,11 @@ class ProgramWriter {
     const tail = this.tailOf(step);
     const computed = this.computeArgs(step.args, tail);
     const { preparation, phases } = linked.compiled;
-    if (preparation && !this.prepared.has(this.preparedKey(step)))
+    if (preparation && !this.prepared.has(this.preparedKey(step))) {
       this.phases(step.kernel.name, preparation.phases, linked.preparing, step.args, tail, computed, small);
+      // What is in a slot stays for the rest of the run: state that changes is written when all have read it.
+      if (this.certain && this.preparedArgs(step)?.every((a) => a.slot > 0)) this.prepared.add(this.preparedKey(step));
+    }
     this.phases(step.kernel.name, phases, linked.functions, step.args, tail, computed, small);
   }
 
@@ -359,10 +367,12 @@ class ProgramWriter {
     if (!this.alone) this.since = 'all';
     const { rounds } = this;
     this.rounds = Number.POSITIVE_INFINITY;
+    this.conditions++;
     this.steps(step.before);
     const exit = this.condition(step.condition);
     const decided = this.since;
     this.steps(step.body);
+    this.conditions--;
     this.rounds = rounds;
     this.words.push(commandCode.jump, start);
     this.relocations.push(this.words.length - 1);
@@ -373,9 +383,11 @@ class ProgramWriter {
   private branch(step: Extract<Step, { kind: 'branch' }>): void {
     const otherwise = this.condition(step.condition);
     const decided = this.since;
+    this.conditions++;
     this.steps(step.then);
     const afterThen = this.since;
     if (step.otherwise.length === 0) {
+      this.conditions--;
       this.land(otherwise);
       this.since = later(afterThen, decided);
       return;
@@ -384,6 +396,7 @@ class ProgramWriter {
     this.land(otherwise);
     this.since = decided;
     this.steps(step.otherwise);
+    this.conditions--;
     this.land(end);
     this.since = later(afterThen, this.since);
   }
