@@ -6,7 +6,7 @@ export interface RegionOptions {
   readonly threshold?: number;
   /** Least mean probability inside of a region's rectangle. Default 0.6. */
   readonly boxThreshold?: number;
-  /** The network marks lines narrower than they are: by how much rectangles grow. Default 2: with less, spaces between words get lost. */
+  /** The network marks lines narrower than they are: by how much rectangles grow. Default 1.6. */
   readonly unclip?: number;
   /** Least height of a region in pixels of the map. Default 3. */
   readonly minSize?: number;
@@ -21,7 +21,7 @@ export interface Region {
 
 /** A map [height, width] of probabilities; coordinates of the result are positions between its pixels. */
 export function findRegions(map: Float32Array, width: number, height: number, options: RegionOptions = {}): Region[] {
-  const { threshold = 0.3, boxThreshold = 0.6, unclip = 2, minSize = 3, maxRegions = 1000 } = options;
+  const { threshold = 0.3, boxThreshold = 0.6, unclip = 1.6, minSize = 3, maxRegions = 1000 } = options;
   const found: Region[] = [];
   for (const border of connectedBorders(map, width, height, threshold, maxRegions)) {
     const rectangle = smallestRectangle(border);

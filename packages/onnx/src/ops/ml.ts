@@ -152,14 +152,16 @@ export function classCount(ctx: OpContext): number {
 
 const lists = new WeakMap<NodeModel, Map<string, Tensor>>();
 
-/** Numbers of an attribute as a tensor, made once for the node. */
+/** Numbers of an attribute as a tensor, made once for the node, and again where a scope around it has ended. */
 function listTensor(name: string, values: readonly number[], dtype: DType, shape: readonly number[], ctx: OpContext): Tensor {
   const known = lists.get(ctx.node) ?? new Map<string, Tensor>();
   lists.set(ctx.node, known);
   const key = `${name}:${dtype}`;
-  const found = known.get(key) ?? constant(values, dtype, shape);
-  known.set(key, found);
-  return found;
+  const found = known.get(key);
+  if (found !== undefined && !found.isDisposed) return found;
+  const made = constant(values, dtype, shape);
+  known.set(key, made);
+  return made;
 }
 
 /** `x @ coefficients.T + intercepts`, coefficients [targets, features]. */

@@ -94,6 +94,30 @@ describe('running a model', () => {
     // Further programs need no weights of their own, of 8 kB each.
     expect(memoryInfo().bytes - most).toBeLessThan(8000);
   });
+  it('normalizes by known statistics in programs of several shapes', async () => {
+    const statistics = ['scale', 'shift', 'mean', 'variance'];
+    const normalizing = model(
+      graph(
+        [
+          ...statistics.map((name, k) => node('Constant', '', name, { value: floats('', [2], [k + 1, k + 2]) })),
+          node('BatchNormalization', `x ${statistics.join(' ')}`, 'y'),
+        ],
+        [info('x', ['n', 2])],
+        ['y'],
+      ),
+    );
+    using loaded = new OnnxModel(normalizing);
+    for (const rows of [1, 2, 1, 3]) {
+      using x = tensor(new Float32Array(2 * rows).fill(7), { shape: [rows, 2] });
+      using compiled = await loaded.run({ x });
+      using eager = loaded.runEagerly({ x });
+      for (const outputs of [compiled, eager]) {
+        const y = outputs.data('y') as Float32Array;
+        expect(y[0]).toBeCloseTo(((7 - 3) / Math.sqrt(4 + 1e-5)) * 1 + 2, 5);
+        expect(y[2 * rows - 1]).toBeCloseTo(((7 - 4) / Math.sqrt(5 + 1e-5)) * 2 + 3, 5);
+      }
+    }
+  });
   it('describes inputs, outputs and origin', () => {
     using loaded = OnnxModel.fromBytes(encodeModel(mlp()));
     expect(loaded.inputs).toEqual([{ name: 'x', kind: 'tensor', type: 'float32', shape: ['batch', 2], optional: false }]);
