@@ -5,7 +5,6 @@ import {
   avgPool2d,
   batchNorm,
   cast,
-  type DType,
   div,
   dropout,
   eq,
