@@ -39,7 +39,8 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
   const passed = runPasses(source);
   const kept = new Set((options.kept ?? []).map((i) => passed.inputs[i]));
   const split = splitKept(passed, kept);
-  if (split === null) return lower(passed, options, kept);
+  const often = usedOften(passed);
+  if (split === null) return lower(passed, options, new Set([...kept, ...often]));
   const { preparation, main, prepared } = split;
   const head = lower(preparation, { ...options, kept: [] }, new Set());
   // Prepared values are inputs of the main program, in a slot of their own behind all others.
@@ -51,7 +52,7 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
     bytes = Math.ceil((bytes + bytesOf(value)) / 64) * 64;
   }
   const places = new Map(prepared.map((value, i) => [value, { slot, offset: offsets[i] }]));
-  const tail = lower(main, options, new Set([...kept, ...prepared]), places);
+  const tail = lower(main, options, new Set([...kept, ...often, ...prepared]), places);
   const preparedFrom = Math.ceil(Math.max(head.arenaBytes, tail.arenaBytes) / 64) * 64;
   const place = (to: number): Address =>
     to <= passed.inputs.length ? { slot: to, offset: 0 } : { slot: 0, offset: preparedFrom + offsets[to - 1 - passed.inputs.length] };
@@ -66,7 +67,10 @@ export function lowerProgram(source: Program, options: CompileOptions = {}): Low
 /** From so many equal uses on, an input of contractions is worth a copy in the layout of a kernel. */
 const manyUses = 3;
 
-/** Inputs that several contractions read in the same way: the weights of an unrolled recurrence. */
+/**
+ * Inputs of a whole program that several contractions read in the same way: the weights of an unrolled recurrence. (Those of a loop's
+ * body change from round to round.)
+ */
 function usedOften(program: Program): Value[] {
   const uses = new Map<Value, Map<string, number>>();
   for (const input of program.inputs) uses.set(input, new Map());
@@ -90,7 +94,7 @@ function lower(
   places: ReadonlyMap<Value, Address> = new Map(),
 ): LoweredProgram {
   const fusion = options.fusion ?? true;
-  const { program, schedule: plan } = schedule(passed, { fusion, kept: new Set([...kept, ...usedOften(passed)]) });
+  const { program, schedule: plan } = schedule(passed, { fusion, kept });
   const inputs = program.inputs.length - places.size;
   const fixed = new Map<Value, Address>();
   program.inputs.forEach((v, i) => fixed.set(v, places.get(v) ?? { slot: 1 + i, offset: 0 }));

@@ -1,43 +1,15 @@
 /** The native tier as a user meets it. Parts that need a C compiler are skipped, with a word, where there is none. */
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createCpuDevice, jit, manualSeed, matmul, randn, relu, setDefaultDevice, softmax, type Tensor } from '../../src/index.js';
 import { TieredExecutable } from '../../src/runtime/cpu/tiered.js';
-import { NativeTier } from '../../src/runtime/native/tier.js';
-import { defaultDevice } from '../../src/tensor/device.js';
+import { folder, hasCompiler } from './native-harness.js';
 
-// Compilers take their time on a machine that does much else at once.
-vi.setConfig({ testTimeout: 240_000 });
-
-const hasCompiler = ((): boolean => {
-  const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-  const available = new NativeTier().isAvailable();
-  warn.mockRestore();
-  if (!available) console.warn('No C compiler: the native tier was not tested.');
-  return available;
-})();
-
-const usual = defaultDevice();
-const environment = { TRIREME_CACHE: process.env.TRIREME_CACHE, TRIREME_CC: process.env.TRIREME_CC };
-let folder = '';
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'trireme-native-test-'));
-});
 beforeEach(() => {
   process.env.TRIREME_CACHE = folder;
 });
-afterEach(() => {
-  setDefaultDevice(usual);
-  for (const [name, value] of Object.entries(environment)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Makes a small network's forward pass on a device of its own, and calls back with it and its input. */
 async function withDevice<T>(

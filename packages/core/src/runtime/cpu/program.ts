@@ -100,7 +100,8 @@ class ProgramWriter {
   /** Prepared memory by what is in it, the calls whose preparation was emitted, and the word that points to the stale word's address. */
   private readonly memory = new Map<string, number>();
   private preparedBytes = 0;
-  private readonly prepared = new Set<string>();
+  private prepared = new Set<string>();
+  private preparedForGood: ReadonlySet<string> = new Set();
   private staleUser = -1;
 
   private readonly kernels: ReadonlyMap<Kernel, LinkedKernel>;
@@ -178,6 +179,7 @@ class ProgramWriter {
       this.meets = true;
       for (const head of heads) this.steps(head);
       for (const call of kept) this.prepare(call);
+      this.preparedForGood = new Set(this.prepared);
       this.land(skip);
     }
     this.steps(steps);
@@ -187,16 +189,20 @@ class ProgramWriter {
     const preparation = this.linked(call.kernel).compiled.preparation;
     return preparation ? preparation.params.map((p) => call.args[p] as Address) : null;
   }
-  /** Emits the preparations of the calls in a loop before it, where its rounds share them. */
-  private prepareLoop(body: readonly Step[]): void {
-    if (this.depth > 0) return;
-    const innermost = new Set(body.filter((s) => s.kind === 'call'));
-    for (const call of callsIn(body)) {
-      const args = this.preparedArgs(call);
-      // In a loop within the loop, memory of the arena may change from one of its runs to the next.
-      const stays = args?.every((a) => !a.loopStrides?.some((s) => s !== 0) && (a.slot > 0 || innermost.has(call)));
-      if (stays) this.prepare(call);
+  /**
+   * Emits what the rounds of a loop share before it: the preparations of its own calls. (What a loop within it shares may change from one
+   * of its rounds to the next.) Returns what was prepared outside, which counts again behind the loop: within, the same
+   * memory may hold something else, and what was prepared for the loop may be gone after it.
+   */
+  private prepareLoop(body: readonly Step[]): Set<string> {
+    const outside = this.prepared;
+    if (this.depth > 0) return outside;
+    this.prepared = new Set(this.preparedForGood);
+    for (const step of body) {
+      if (step.kind !== 'call') continue;
+      if (this.preparedArgs(step)?.every((a) => !a.loopStrides?.some((s) => s !== 0))) this.prepare(step);
     }
+    return outside;
   }
   /** Emits a call's preparation, if that has not happened yet. */
   private prepare(call: Call): void {
@@ -346,7 +352,7 @@ class ProgramWriter {
   private repeat(step: Extract<Step, { kind: 'repeat' }>): void {
     if (step.count <= 0) return;
     if (this.depth >= maxLoopDepth) throw new CompilerError(`repeat steps nested deeper than ${maxLoopDepth}`);
-    this.prepareLoop(step.body);
+    const outside = this.prepareLoop(step.body);
     const level = this.depth++;
     this.words.push(commandCode.repeat, level);
     const start = this.words.length;
@@ -359,10 +365,11 @@ class ProgramWriter {
     this.words.push(commandCode.again, level, step.count, start);
     this.relocations.push(this.words.length - 1);
     this.depth--;
+    this.prepared = outside;
   }
 
   private while(step: Extract<Step, { kind: 'while' }>): void {
-    this.prepareLoop([...step.before, ...step.body]);
+    const outside = this.prepareLoop([...step.before, ...step.body]);
     const start = this.words.length;
     if (!this.alone) this.since = 'all';
     const { rounds } = this;
@@ -378,6 +385,7 @@ class ProgramWriter {
     this.relocations.push(this.words.length - 1);
     this.land(exit);
     this.since = decided;
+    this.prepared = outside;
   }
 
   private branch(step: Extract<Step, { kind: 'branch' }>): void {
