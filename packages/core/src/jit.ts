@@ -350,6 +350,8 @@ export function jit<A extends readonly unknown[], R>(fn: (...args: A) => R, opti
     signal?.throwIfAborted();
     const { entry, tensors, temporary } = find(args);
     const made = prepare(entry, tensors);
+    // Whoever is called before this run has ended runs behind it.
+    markUpdated(entry, tensors);
     try {
       if (runObserver === null) await entry.compiled.executable.run(entry.pointers.slice(), signal);
       else runObserver.run(entry.compiled, entry.pointers, '');

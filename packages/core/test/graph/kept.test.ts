@@ -67,6 +67,24 @@ test('state that the function changes itself is never kept', () => {
   step.dispose();
 });
 
+test('a run behind one that is under way sees what that one changes', async () => {
+  const w = randn([64, 64]);
+  const update = jit((d: Tensor) => {
+    noGrad(() => w.add_(d));
+    return d.sum();
+  });
+  const compiled = jit((x: Tensor) => mul(x, rsqrt(add(mul(w, w), 1))));
+  const [x, d] = [randn([64, 64]), randn([64, 64])];
+  update(d).dispose();
+  compiled(x).dispose();
+  const underWay = update.run(d);
+  const y = compiled(x);
+  await underWay;
+  expectClose(y, mul(x, rsqrt(add(mul(w, w), 1))));
+  update.dispose();
+  compiled.dispose();
+});
+
 test('an aborted run leaves nothing half prepared', async () => {
   const w = randn([200, 200]);
   const compiled = jit((x: Tensor) => {
